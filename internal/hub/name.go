@@ -1,0 +1,93 @@
+package hub
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+var (
+	slugForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+)
+
+// ValidateSlug checks a tenant's slug: [a-z][a-z0-9-]*, at most 63, and no id's prefix.
+func ValidateSlug(slug string) error {
+	if !slugForm.MatchString(slug) {
+		return FieldErrorf("body.slug", "a slug begins with a-z and has at most 63 of a-z, 0-9 and -")
+	}
+	return notAnID("body.slug", slug)
+}
+
+// ValidateName checks the name of an endpoint, route or issuer, which stands in paths wherever the id does:
+// 1–100 of A–Z a–z 0–9 . _ -, beginning with a letter or digit, and no id's prefix.
+func ValidateName(name string) error {
+	if !nameForm.MatchString(name) {
+		return FieldErrorf("body.name", "a name begins with a letter or digit and has at most 100 of A-Z, a-z, 0-9, '.', '_' and '-'")
+	}
+	return notAnID("body.name", name)
+}
+
+func notAnID(location, s string) error {
+	for _, prefix := range idPrefixes {
+		if strings.HasPrefix(s, prefix) {
+			return FieldErrorf(location, "%q begins like an id (%s)", s, prefix)
+		}
+	}
+	return nil
+}
+
+// LooksLikeID says whether s begins with an id's prefix; what does not may be a name or a slug.
+func LooksLikeID(s string) bool {
+	return notAnID("", s) != nil
+}
+
+// ValidateTitle checks text for people, such as a tenant's name or a key's: 1–200 characters of one line.
+func ValidateTitle(location, s string) error {
+	if n := utf8.RuneCountInString(s); n < 1 || n > 200 || !utf8.ValidString(s) {
+		return FieldErrorf(location, "1 to 200 characters")
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return FieldErrorf(location, "no control characters")
+	}
+	return nil
+}
+
+// Metadata is what users attach to resources: up to 50 pairs of strings.
+type Metadata map[string]string
+
+// Validate checks number and sizes: keys of 1–40 characters, values up to 500.
+func (m Metadata) Validate() error {
+	if len(m) > 50 {
+		return FieldErrorf("body.metadata", "at most 50 pairs")
+	}
+	for k, v := range m {
+		if n := utf8.RuneCountInString(k); n < 1 || n > 40 {
+			return FieldErrorf("body.metadata", "a key has 1 to 40 characters")
+		}
+		if utf8.RuneCountInString(v) > 500 {
+			return FieldErrorf("body.metadata", "a value has at most 500 characters")
+		}
+		if strings.ContainsRune(k+v, 0) {
+			return FieldErrorf("body.metadata", "no NUL characters")
+		}
+	}
+	return nil
+}
+
+// ValidateType checks a message type: 1–128 printable ASCII without spaces, none of the hub's own.
+func ValidateType(t string) error {
+	if len(t) < 1 || len(t) > 128 {
+		return fmt.Errorf("a message type has 1 to 128 characters")
+	}
+	for i := range len(t) {
+		if t[i] <= ' ' || t[i] > '~' {
+			return fmt.Errorf("a message type has printable ASCII characters without spaces")
+		}
+	}
+	if t == "open" || t == "error" || strings.HasPrefix(t, "hub.") || strings.HasPrefix(t, "generation.") {
+		return fmt.Errorf("message type %q is reserved", t)
+	}
+	return nil
+}
