@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tributary-hub/tributary/internal/job"
+)
+
+// A Node is one running process.
+type Node struct {
+	ID      string // of its River client
+	Roles   []string
+	Version string
+}
+
+// Beat writes that the node lives, and makes its row at the first beat.
+func (p *Pipeline) Beat(ctx context.Context, n Node) error {
+	_, err := p.pool.Exec(ctx, `
+		INSERT INTO tributary.nodes (id, roles, version) VALUES ($1, $2, $3)
+		ON CONFLICT (id) DO UPDATE SET beat_at = now(), roles = EXCLUDED.roles, version = EXCLUDED.version`, n.ID, n.Roles, n.Version)
+	if err != nil {
+		return fmt.Errorf("beat: %w", failure(err))
+	}
+	return nil
+}
+
+// RemoveNode forgets a node that ended in order.
+func (p *Pipeline) RemoveNode(ctx context.Context, id string) error {
+	_, err := p.pool.Exec(ctx, `DELETE FROM tributary.nodes WHERE id = $1`, id)
+	if err != nil {
+		return fmt.Errorf("remove node: %w", failure(err))
+	}
+	return nil
+}
+
+// SweepNodes forgets nodes that have been silent for that long.
+func (p *Pipeline) SweepNodes(ctx context.Context, silent time.Duration) (int64, error) {
+	return p.sweep(ctx, `DELETE FROM tributary.nodes WHERE beat_at < now() - $1::interval`, silent)
+}
+
+// TakeOver makes the events' jobs of dead nodes available again, with the attempt counted and an error that says
+// why: nodes silent for 10 s, and always mine, an id that this process had before it was killed. It runs as the
+// river role, on River's pool. Behind the gate it is safe: a slow node that finishes after all does no harm.
+func TakeOver(ctx context.Context, river *pgxpool.Pool, mine string) (jobs int64, err error) {
+	tag, err := river.Exec(ctx, `
+		WITH dead AS (
+			SELECT j.id FROM tributary_river.river_job j
+			 WHERE j.state = 'running' AND j.queue = $1
+			   AND (j.attempted_by[array_upper(j.attempted_by, 1)] = $2
+			     OR NOT EXISTS (SELECT FROM tributary.nodes n
+			                     WHERE n.id = j.attempted_by[array_upper(j.attempted_by, 1)] AND n.beat_at > now() - interval '10 seconds')
+			        AND j.attempted_at < now() - interval '10 seconds') -- a node before its first beat
+			 ORDER BY j.id LIMIT 1000 FOR UPDATE SKIP LOCKED                -- two nodes look at once
+		)
+		UPDATE tributary_river.river_job j
+		   SET state = CASE WHEN attempt >= max_attempts THEN 'discarded' ELSE 'available' END::tributary_river.river_job_state,
+		       finalized_at = CASE WHEN attempt >= max_attempts THEN now() END, -- a check ties it to the state
+		       scheduled_at = now(),
+		       errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'trace', '',
+		           'error', 'node ' || attempted_by[array_upper(attempted_by, 1)] || ' fell silent'))
+		  FROM dead WHERE j.id = dead.id`, job.Events, mine)
+	if err != nil {
+		return 0, fmt.Errorf("take over jobs: %w", failure(err))
+	}
+	return tag.RowsAffected(), nil
+}
+
+// OpenRiverPool opens the pool that River works with, as its own role: listening, fetching, housekeeping.
+func OpenRiverPool(ctx context.Context, url, rolePrefix string, size int32) (*pgxpool.Pool, error) {
+	pool, err := openPool(ctx, url, "tributary river", size, map[string]string{"role": RolesOf(rolePrefix).River})
+	if err != nil {
+		return nil, fmt.Errorf("open River's pool: %w", err)
+	}
+	return pool, nil
+}
+
+// Epoch tells one history of positions from another, as text of 8 hex characters.
+//
+// It is a hash over the cluster's identity, its timeline, the oid of log_heads and the stored salt: a promotion, a
+// point-in-time restore and a dump loaded anew each change it. A function that the server refuses counts as empty;
+// a server in recovery is an error, and that is right.
+func (p *Pipeline) Epoch(ctx context.Context) (string, error) {
+	var epoch string
+	err := p.pool.QueryRow(ctx, `
+		SELECT left(encode(sha256(convert_to(concat_ws(':', (SELECT system_identifier FROM pg_control_system()),
+			left(pg_walfile_name(pg_current_wal_lsn()), 8), 'tributary.log_heads'::regclass::oid,
+			(SELECT salt FROM tributary.epoch)), 'UTF8')), 'hex'), 8)`).Scan(&epoch)
+	if err != nil {
+		return "", fmt.Errorf("ask for the epoch: %w", failure(err))
+	}
+	return epoch, nil
+}
+
+// MarkInstallation marks the database dev or production at its first use and says what it is.
+func (p *Pipeline) MarkInstallation(ctx context.Context, kind string) (is string, err error) {
+	batch := &pgx.Batch{}
+	batch.Queue(`INSERT INTO tributary.installation (kind) VALUES ($1) ON CONFLICT DO NOTHING`, kind)
+	batch.Queue(`SELECT kind FROM tributary.installation`).QueryRow(func(row pgx.Row) error { return row.Scan(&is) })
+	if err := p.pool.SendBatch(ctx, batch).Close(); err != nil {
+		return "", fmt.Errorf("mark the installation: %w", failure(err))
+	}
+	return is, nil
+}
+
+// Clock is what Postgres's clock says.
+func (p *Pipeline) Clock(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	err := p.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the time: %w", failure(err))
+	}
+	return now, nil
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+)
+
+// A Pipeline is the door to what crosses tenants by nature (intake, appender, feed, retention) or has no tenant yet
+// (lookups by hash, the directory's refresh, operator keys, nodes). Searching for it lists every statement that
+// row-level security does not confine.
+type Pipeline struct {
+	pool   *pgxpool.Pool
+	lookup *pgxpool.Pool // a lane of its own for misses, so that strangers' tokens do not queue before webhooks
+	insert *river.Client[pgx.Tx]
+}
+
+// pipelineSettings make plans independent of a table's age: a day's partition is planned while it is empty.
+func pipelineSettings(roles Roles) map[string]string {
+	return map[string]string{
+		"role":             roles.Pipeline,
+		"enable_seqscan":   "off",
+		"enable_hashjoin":  "off",
+		"enable_mergejoin": "off",
+		"jit":              "off",
+		"plan_cache_mode":  "force_generic_plan",
+	}
+}
+
+func openPipeline(ctx context.Context, o Options, roles Roles) (*Pipeline, error) {
+	pool, err := openPool(ctx, o.DirectURL, o.Application, orDefault(o.Pipeline, 10), pipelineSettings(roles))
+	if err != nil {
+		return nil, fmt.Errorf("open pipeline pool: %w", err)
+	}
+	lookup, err := openPool(ctx, o.DirectURL, o.Application, 2, pipelineSettings(roles))
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open lookup pool: %w", err)
+	}
+	insert, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: RiverSchema})
+	if err != nil {
+		pool.Close()
+		lookup.Close()
+		return nil, fmt.Errorf("prepare River's inserts: %w", err)
+	}
+	return &Pipeline{pool: pool, lookup: lookup, insert: insert}, nil
+}
+
+func (p *Pipeline) close() {
+	p.pool.Close()
+	p.lookup.Close()
+}
+
+// Ping says whether Postgres answers.
+func (p *Pipeline) Ping(ctx context.Context) error {
+	return failure(p.pool.Ping(ctx))
+}

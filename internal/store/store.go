@@ -1,0 +1,155 @@
+// Package store has all SQL of the hub's tables, behind three doors: Tx inside InTenant sees one tenant by
+// row-level security; Change inside ChangeTenant is a Tx for changes that somebody asked for; Pipeline, on its
+// own pool and role, has what crosses tenants by nature or has none yet. It keeps no cache and starts no
+// goroutine of its own.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+)
+
+// Options say how the store connects.
+type Options struct {
+	URL         string // required: the login, perhaps through a transaction pooler; for the tenant pool
+	DirectURL   string // the same past the pooler; default URL
+	RolePrefix  string // of the three roles; default "tributary"
+	Tenant      int32  // connections of the tenant pool; default 6
+	Pipeline    int32  // of the pipeline pool; default 10
+	Application string // application_name in pg_stat_activity; default "tributary"
+}
+
+// A Store is the hub's tables. Its doors may be used by many goroutines at once.
+type Store struct {
+	Pipeline *Pipeline
+
+	tenant *pgxpool.Pool
+	roles  Roles
+}
+
+// Open connects lazily: an unreachable database shows at first use.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.DirectURL == "" {
+		o.DirectURL = o.URL
+	}
+	roles := RolesOf(o.RolePrefix)
+	tenant, err := openPool(ctx, o.URL, o.Application, orDefault(o.Tenant, 6), nil)
+	if err != nil {
+		return nil, fmt.Errorf("open tenant pool: %w", err)
+	}
+	pipeline, err := openPipeline(ctx, o, roles)
+	if err != nil {
+		tenant.Close()
+		return nil, err
+	}
+	return &Store{Pipeline: pipeline, tenant: tenant, roles: roles}, nil
+}
+
+// Close waits for connections in use and closes both pools.
+func (s *Store) Close() {
+	s.tenant.Close()
+	s.Pipeline.close()
+}
+
+func openPool(ctx context.Context, url, application string, size int32, params map[string]string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it, password and all
+	}
+	config.MaxConns = size
+	config.MinIdleConns = 1
+	config.MaxConnIdleTime = 5 * time.Minute
+	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	if application == "" {
+		application = "tributary"
+	}
+	config.ConnConfig.RuntimeParams["application_name"] = application
+	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	for name, value := range params {
+		config.ConnConfig.RuntimeParams[name] = value
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open pool: %w", err)
+	}
+	return pool, nil
+}
+
+func orDefault(n, other int32) int32 {
+	if n == 0 {
+		return other
+	}
+	return n
+}
+
+// failure gives an error from Postgres its code: a lost or refused connection, and a server that is starting or
+// stopping, are Unavailable; a unique violation is Conflict; anything else stays as it is, a fault of ours.
+func failure(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if _, coded := errors.AsType[*hub.Error](err); coded {
+		return err
+	}
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, pgx.ErrTooManyRows) {
+			return err
+		}
+		return unavailable(err)
+	}
+	switch pgErr.Code[:2] {
+	case "08", "53", "57": // connection exceptions, insufficient resources, operator intervention
+		return unavailable(err)
+	}
+	switch pgErr.Code {
+	case "25006", "40001", "40P01", "55P03": // read-only (a standby), serialization, deadlock, lock not available
+		return unavailable(err)
+	case "58P01": // a library vanished under the server: it was upgraded and not restarted
+		return unavailable(err)
+	case "23505":
+		return &databaseError{hub.Errorf(hub.Conflict, "it exists already"), err}
+	}
+	return err
+}
+
+func unavailable(err error) error {
+	return &databaseError{hub.Errorf(hub.Unavailable, "the database does not answer"), err}
+}
+
+// databaseError says the coded error to whoever asked and keeps what Postgres said for the log.
+type databaseError struct {
+	coded *hub.Error
+	cause error
+}
+
+func (e *databaseError) Error() string   { return e.coded.Error() + ": " + e.cause.Error() }
+func (e *databaseError) Unwrap() []error { return []error{e.coded, e.cause} }
+
+// IsUnavailable says that the database was not reached, or that the connection was lost: what was asked may have
+// been done all the same.
+func IsUnavailable(err error) bool { return hub.CodeOf(err) == hub.Unavailable }
+
+// absent turns "no row" into NotFound.
+func absent(err error, format string, args ...any) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return hub.Errorf(hub.NotFound, format, args...)
+	}
+	return failure(err)
+}
+
+// constraint says which constraint err broke, "" where it broke none.
+func constraint(err error) string {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.ConstraintName
+	}
+	return ""
+}

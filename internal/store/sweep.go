@@ -1,0 +1,59 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// sweepBatch bounds one DELETE: its locks are held for a moment only.
+const sweepBatch = 5000
+
+// SweepDedup deletes dedup keys that have expired, at most a batch; call it again while it deletes.
+func (p *Pipeline) SweepDedup(ctx context.Context) (int64, error) {
+	return p.sweep(ctx, `
+		DELETE FROM tributary.dedup d USING (
+			SELECT tenant_id, endpoint_id, hash FROM tributary.dedup WHERE expires_at < now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) x
+		 WHERE d.tenant_id = x.tenant_id AND d.endpoint_id = x.endpoint_id AND d.hash = x.hash`, sweepBatch)
+}
+
+// SweepIdempotency deletes answers that have expired, at most a batch, and forgets the secrets in those whose time
+// is over.
+func (p *Pipeline) SweepIdempotency(ctx context.Context) (int64, error) {
+	_, err := p.sweep(ctx, `UPDATE tributary.idempotency SET answer = NULL WHERE answer IS NOT NULL AND sealed AND secret_until < now()`)
+	if err != nil {
+		return 0, err
+	}
+	return p.sweep(ctx, `
+		DELETE FROM tributary.idempotency i USING (
+			SELECT caller, hash FROM tributary.idempotency WHERE expires_at < now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) x
+		 WHERE i.caller = x.caller AND i.hash = x.hash`, sweepBatch)
+}
+
+// The bounds of an endpoint's ring of rejections. One cause may fill at most half of it.
+const (
+	RingRejections = 100
+	RingBytes      = 4 << 20
+)
+
+// TrimRejections deletes what is beyond each endpoint's ring: of each cause all but the newest half, then the
+// oldest above the ring's number and bytes.
+func (p *Pipeline) TrimRejections(ctx context.Context) (int64, error) {
+	return p.sweep(ctx, `
+		DELETE FROM tributary.rejections r USING (
+			SELECT tenant_id, id,
+			       row_number() OVER cause AS nth_of_cause, sum(length(header) + length(body)) OVER cause AS bytes_of_cause,
+			       row_number() OVER ring AS nth, sum(length(header) + length(body)) OVER ring AS bytes
+			  FROM tributary.rejections
+			WINDOW cause AS (PARTITION BY tenant_id, endpoint_id, cause ORDER BY id DESC),
+			       ring AS (PARTITION BY tenant_id, endpoint_id ORDER BY id DESC)) x
+		 WHERE r.tenant_id = x.tenant_id AND r.id = x.id
+		   AND (x.nth_of_cause > $1 / 2 OR x.bytes_of_cause > $2 / 2 OR x.nth > $1 OR x.bytes > $2)`, RingRejections, RingBytes)
+}
+
+func (p *Pipeline) sweep(ctx context.Context, query string, args ...any) (int64, error) {
+	tag, err := p.pool.Exec(ctx, query, args...)
+	if err != nil {
+		return 0, fmt.Errorf("sweep: %w", failure(err))
+	}
+	return tag.RowsAffected(), nil
+}
