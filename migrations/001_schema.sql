@@ -18,14 +18,14 @@ GRANT EXECUTE ON FUNCTION tributary.current_tenant() TO {{.Tenant}}, {{.Pipeline
 -- The installation: one row each.
 
 CREATE TABLE tributary.epoch (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     salt text NOT NULL
 );
 INSERT INTO tributary.epoch (salt) VALUES (gen_random_uuid()::text);
 
 -- Marked by its first use: a database of tributary dev is refused by serve, and the other way round.
 CREATE TABLE tributary.installation (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     kind text NOT NULL CHECK (kind IN ('dev', 'production')),
     made_at timestamptz NOT NULL DEFAULT now()
 );

@@ -130,8 +130,8 @@ func (p *Pipeline) enqueue(ctx context.Context, tx pgx.Tx, events []hub.Event, i
 	return nil
 }
 
-// eventColumns are events turned into the arrays that unnest takes.
-type eventColumns struct {
+// eventArrays are events turned into the arrays that unnest takes.
+type eventArrays struct {
 	tenants     []hub.TenantID
 	ids         []hub.EventID
 	endpoints   []hub.EndpointID
@@ -149,8 +149,8 @@ type eventColumns struct {
 	expiresAt   []*time.Time
 }
 
-func columnsOf(events []hub.Event) eventColumns {
-	var c eventColumns
+func columnsOf(events []hub.Event) eventArrays {
+	var c eventArrays
 	for i := range events {
 		e := &events[i]
 		c.tenants = append(c.tenants, e.Tenant)
