@@ -3,6 +3,7 @@ package groupcommit_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,10 +38,8 @@ func (l *ledger) commit(items []string) ([]string, error) {
 	l.hear(items)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, item := range items {
-		if item == "poison" {
-			return nil, errRefused
-		}
+	if slices.Contains(items, "poison") {
+		return nil, errRefused
 	}
 	outs := make([]string, len(items))
 	for i, item := range items {
@@ -127,10 +126,11 @@ func TestFlush_Failures(t *testing.T) {
 		},
 		"panics by the runtime": {
 			flush: func(_ context.Context, _ *ledger, items []string) ([]string, error) {
-				return nil, errors.New(items[len(items)])
+				none := items[:0]
+				return nil, errors.New(none[0])
 			},
 			items: "a", calls: "",
-			want: "flush panicked: runtime error: index out of range [1] with length 1", again: "done",
+			want: "flush panicked: runtime error: index out of range [0] with length 0", again: "done",
 		},
 		"out of time: no singles, the next would hang too": {
 			flush: func(ctx context.Context, l *ledger, items []string) ([]string, error) {
