@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"os/user"
@@ -27,8 +28,8 @@ func ownerOf(dataDir string) (*account, error) {
 		return nil, nil
 	}
 	if info, err := os.Stat(dataDir); err == nil {
-		if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 {
-			return &account{name: "#" + strconv.Itoa(int(st.Uid)), uid: st.Uid, gid: st.Gid}, nil
+		if uid, gid := idsOf(info); uid != 0 {
+			return &account{name: "#" + strconv.FormatUint(uint64(uid), 10), uid: uid, gid: gid}, nil
 		}
 	}
 	for _, name := range []string{"postgres", "nobody"} {
@@ -49,7 +50,7 @@ func ownerOf(dataDir string) (*account, error) {
 // a Ctrl-C in the terminal does not reach it, and without the environment of this process, which may hold secrets
 // and PG… variables that bend what we say.
 func (a *account) command(path string, args ...string) *exec.Cmd {
-	cmd := exec.Command(path, args...) // not CommandContext: who starts it also ends it, in Postgres's own way
+	cmd := exec.Command(path, args...) //nolint:noctx // who starts it also ends it, in Postgres's own way
 	cmd.Dir = "/"                      // the current folder may be closed to the account
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = []string{"LC_ALL=C"} // messages that we can read
@@ -91,17 +92,25 @@ func (a *account) blocked(dir string) string {
 	if err != nil {
 		return dir
 	}
-	st, search := info.Sys().(*syscall.Stat_t), os.FileMode(0o001)
-	switch {
-	case st.Uid == a.uid:
+	search := os.FileMode(0o001)
+	switch uid, gid := idsOf(info); {
+	case uid == a.uid:
 		search = 0o100
-	case st.Gid == a.gid:
+	case gid == a.gid:
 		search = 0o010
 	}
 	if info.Mode()&search == 0 {
 		return dir
 	}
 	return ""
+}
+
+// idsOf returns a file's owner and group.
+func idsOf(info os.FileInfo) (uid, gid uint32) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Uid, st.Gid
+	}
+	return math.MaxUint32, math.MaxUint32 // nobody's; on a Unix it is always known
 }
 
 // closedError says what to do about a folder that the account cannot pass.

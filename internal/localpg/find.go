@@ -130,11 +130,11 @@ func (f finder) installed() []string {
 		if !filepath.IsAbs(dir) {
 			continue
 		}
-		real, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres")) // a link in PATH leads to its siblings
+		program, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres")) // a link in PATH leads to its siblings
 		if err != nil {
 			continue
 		}
-		if dir := filepath.Dir(real); !slices.Contains(list, dir) {
+		if dir := filepath.Dir(program); !slices.Contains(list, dir) {
 			list = append(list, dir)
 		}
 	}

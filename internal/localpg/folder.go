@@ -156,7 +156,7 @@ func (f *folder) claim(dir string) error {
 	if err != nil {
 		return err
 	}
-	uid := info.Sys().(*syscall.Stat_t).Uid
+	uid, _ := idsOf(info)
 	ours := uid == uint32(os.Geteuid()) || f.owner != nil && uid == f.owner.uid
 	if !info.IsDir() || !ours || info.Mode().Perm() != 0o700 {
 		return fmt.Errorf("%s exists, but is not a folder of ours alone", dir)

@@ -100,10 +100,10 @@ func makeCacheFolder(dir string) error {
 	if err := makeCacheFolder(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, openMode); err != nil {
 		return err
 	}
-	return os.Chmod(dir, 0o755)
+	return os.Chmod(dir, openMode)
 }
 
 // pack downloads a package's tarball into dir. No script of the package runs.

@@ -55,8 +55,10 @@ func TestInstall(t *testing.T) {
 		"a name that leads out": {files: []file{{name: "package/../../out"}, links}, want: "outside the package"},
 		"an absolute name":      {files: []file{{name: "/out"}, links}, want: "outside the package"},
 		"a link in the archive": {files: []file{{name: "package/out", kind: tar.TypeSymlink, link: "/etc"}, links}, want: "neither a file nor a folder"},
-		"a listed link that leads out": {files: []file{lib, {name: links.name, body: `[{"source":"../../out","target":"native/lib/liba.so"}]`}},
-			want: "outside the package"},
+		"a listed link that leads out": {
+			files: []file{lib, {name: links.name, body: `[{"source":"../../out","target":"native/lib/liba.so"}]`}},
+			want:  "outside the package",
+		},
 		"the same name twice": {files: []file{lib, lib, links}, want: "exists"},
 		"too large":           {files: []file{{name: "package/big", size: 1 << 40}}, want: "larger than any build"},
 	} {

@@ -253,26 +253,19 @@ func TestStart_Folders(t *testing.T) {
 func TestStart_Fails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		prepare func(t *testing.T, dir string)
+		cluster string // its version
 		options localpg.Options
 		want    string
 	}{
-		"bad setting": {options: localpg.Options{Settings: map[string]string{"shared_buffers": "many"}}, want: `invalid value for parameter "shared_buffers"`},
-		"bad source":  {options: localpg.Options{Source: "apt"}, want: `"apt": auto, system or npm`},
-		"older cluster": {prepare: func(t *testing.T, dir string) {
-			if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, "data", "PG_VERSION"), []byte("9\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}, want: "made by Postgres 9"},
+		"bad setting":   {options: localpg.Options{Settings: map[string]string{"shared_buffers": "many"}}, want: `invalid value for parameter "shared_buffers"`},
+		"bad source":    {options: localpg.Options{Source: "apt"}, want: `"apt": auto, system or npm`},
+		"older cluster": {cluster: "9", want: "made by Postgres 9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c.options.DataDir, c.options.Log = openDir(t), quiet()
-			if c.prepare != nil {
-				c.prepare(t, c.options.DataDir)
+			if c.cluster != "" {
+				writeFile(t, filepath.Join(c.options.DataDir, "data", "PG_VERSION"), c.cluster+"\n")
 			}
 			s, err := localpg.Start(t.Context(), c.options)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -290,10 +283,20 @@ func fast() map[string]string { return map[string]string{"fsync": "off", "shared
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // openDir is a folder that the user whom Postgres runs as can reach; t.TempDir is closed to others.
 func openDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "localpg")
+	dir, err := os.MkdirTemp("", "localpg") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

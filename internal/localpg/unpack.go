@@ -19,13 +19,15 @@ const (
 	treeLimit  = 512 << 20 // bytes, unpacked; the largest build has 135 MB
 	entryLimit = 10_000    // files; the builds have about 1,000
 
+	openMode = 0o755 // of folders that the user whom Postgres runs as must pass
+
 	linksFile = "native/pg-symlinks.json" // links, which npm cannot pack: [{"source":"native/lib/a.so.1","target":"native/lib/a.so"}]
 )
 
 // unpack makes dir out of a gzipped tar as npm packs it: regular files below package/, readable by everybody,
 // executable where the archive says so. Every write goes through an os.Root, so no name and no link leads out of dir.
 func unpack(packed io.Reader, dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, openMode); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)
@@ -72,7 +74,7 @@ func unpackEntry(root *os.Root, header *tar.Header, content io.Reader) error {
 	default:
 		return errors.New("is neither a file nor a folder")
 	}
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+	if err := root.MkdirAll(path.Dir(name), openMode); err != nil {
 		return err
 	}
 	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -93,7 +95,10 @@ func makeLinks(root *os.Root) error {
 	if err != nil {
 		return err
 	}
-	var links []struct{ Source, Target string }
+	var links []struct {
+		Source string `json:"source"`
+		Target string `json:"target"`
+	}
 	if err := json.Unmarshal(listed, &links); err != nil {
 		return fmt.Errorf("%s: %w", linksFile, err)
 	}
@@ -118,6 +123,6 @@ func openFolders(root *os.Root) error {
 		if err != nil || !entry.IsDir() {
 			return err
 		}
-		return root.Chmod(name, 0o755)
+		return root.Chmod(name, openMode)
 	})
 }
