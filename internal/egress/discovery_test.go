@@ -35,11 +35,13 @@ func TestKeys_DocumentsThatAreRefused(t *testing.T) {
 		"a jwks_uri inside": {discovery, func(s *issuers) any {
 			return map[string]any{"issuer": s.issuer("a"), "jwks_uri": "http://127.0.0.1:1/keys"}
 		}},
-		"a jwks_uri of a file":     {discovery, func(s *issuers) any { return map[string]any{"issuer": s.issuer("a"), "jwks_uri": "file:///etc/passwd"} }},
-		"a discovery of 300 MB":    {discovery, func(*issuers) any { return answer(huge) }},
-		"a discovery not JSON":     {discovery, func(*issuers) any { return answer(page) }},
-		"a discovery elsewhere":    {discovery, func(s *issuers) any { return answer(redirect(s.issuer("b") + "/.well-known/openid-configuration")) }},
-		"a discovery with a 201":   {discovery, func(*issuers) any { return answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }) }},
+		"a jwks_uri of a file":  {discovery, func(s *issuers) any { return map[string]any{"issuer": s.issuer("a"), "jwks_uri": "file:///etc/passwd"} }},
+		"a discovery of 300 MB": {discovery, func(*issuers) any { return answer(huge) }},
+		"a discovery not JSON":  {discovery, func(*issuers) any { return answer(page) }},
+		"a discovery elsewhere": {discovery, func(s *issuers) any { return answer(redirect(s.issuer("b") + "/.well-known/openid-configuration")) }},
+		"a discovery with a 201": {discovery, func(*issuers) any {
+			return answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+		}},
 		"a key set of 300 MB":      {jwks, func(*issuers) any { return answer(huge) }},
 		"a key set not JSON":       {jwks, func(*issuers) any { return answer(page) }},
 		"a key set elsewhere":      {jwks, func(s *issuers) any { return answer(redirect(s.issuer("b") + "/keys")) }},

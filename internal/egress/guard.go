@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -45,7 +46,7 @@ func newGuard(allow []string, dev bool) (*guard, error) {
 func (g *guard) exempt(entry string) error {
 	host, digits, err := net.SplitHostPort(entry)
 	if err != nil || host == "" {
-		return fmt.Errorf("not of the form host:port or CIDR:port")
+		return errors.New("not of the form host:port or CIDR:port")
 	}
 	port, err := strconv.ParseUint(digits, 10, 16)
 	if err != nil || port == 0 {

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/big"
 	"strings"
 	"testing"
@@ -38,9 +39,7 @@ func with(t *testing.T, key jose.JSONWebKey, changes map[string]any) map[string]
 	if err := json.Unmarshal(b, &members); err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range changes {
-		members[name] = value
-	}
+	maps.Copy(members, changes)
 	return members
 }
 

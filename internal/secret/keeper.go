@@ -3,7 +3,7 @@ package secret
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -35,7 +35,7 @@ func Open(encoded String) (*Keeper, error) {
 	}
 	primitive, err := aead.New(handle)
 	if err != nil {
-		return nil, fmt.Errorf("the keyset holds a key that is not for AEAD")
+		return nil, errors.New("the keyset holds a key that is not for AEAD")
 	}
 	return &Keeper{aead: primitive, primary: handle.KeysetInfo().GetPrimaryKeyId()}, nil
 }

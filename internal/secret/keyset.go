@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -35,19 +36,19 @@ func encodeKeyset(handle *keyset.Handle) (String, error) {
 func decodeKeyset(encoded String) (*keyset.Handle, error) {
 	text := strings.TrimSpace(encoded.Reveal())
 	if text == "" {
-		return nil, fmt.Errorf("the keyset is empty")
+		return nil, errors.New("the keyset is empty")
 	}
 	json := []byte(text)
 	if !strings.HasPrefix(text, "{") {
 		decoded, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return nil, fmt.Errorf("the keyset is neither base64 nor JSON")
+			return nil, errors.New("the keyset is neither base64 nor JSON")
 		}
 		json = decoded
 	}
 	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(json)))
 	if err != nil {
-		return nil, fmt.Errorf("the keyset is not a cleartext Tink keyset in JSON")
+		return nil, errors.New("the keyset is not a cleartext Tink keyset in JSON")
 	}
 	return handle, nil
 }
@@ -56,7 +57,7 @@ func decodeKeyset(encoded String) (*keyset.Handle, error) {
 // stored value needs.
 func checkKeyset(handle *keyset.Handle) error {
 	if _, err := handle.Primary(); err != nil {
-		return fmt.Errorf("the keyset has no primary key")
+		return errors.New("the keyset has no primary key")
 	}
 	for _, key := range handle.KeysetInfo().GetKeyInfo() {
 		if key.GetOutputPrefixType() != tink.OutputPrefixType_TINK {

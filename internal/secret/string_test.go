@@ -54,7 +54,7 @@ func TestString_NeverPrinted(t *testing.T) {
 		"GoString":    s.GoString,
 		"panic value": func() (out string) { defer func() { out = fmt.Sprint(recover()) }(); panic(nested) },
 	}
-	for _, verb := range strings.Fields("%v %+v %#v %s %q %x %X %d %t %p %T %+q %10s %-20v %e %c %U") {
+	for verb := range strings.FieldsSeq("%v %+v %#v %s %q %x %X %d %t %p %T %+q %10s %-20v %e %c %U") {
 		written["alone "+verb] = func() string { return fmt.Sprintf(verb, s) }
 		written["in a struct "+verb] = func() string { return fmt.Sprintf(verb, nested) }
 		written["behind a pointer "+verb] = func() string { return fmt.Sprintf(verb, &nested) }
