@@ -1,0 +1,184 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tributary-hub/tributary/internal/server"
+)
+
+func TestStop_Waits(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-release
+		if err := r.Context().Err(); err != nil {
+			t.Errorf("the request's context ended: %v", err)
+		}
+		_, _ = io.WriteString(w, "whole")
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	s := start(t, mux, nil)
+
+	answered := make(chan string, 1)
+	go func() {
+		_, body := s.get(t, "/")
+		answered <- body
+	}()
+	<-entered
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(ctx) }()
+	for refused := false; !refused; { // it takes no more connections
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
+		refused = err != nil
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}
+	select {
+	case err := <-stopped:
+		t.Fatalf("stopped before the request was answered: %v", err)
+	default:
+	}
+	close(release)
+	if body := <-answered; body != "whole" {
+		t.Errorf("answered %q", body)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	cancel()
+	if err := s.Stop(t.Context()); err != nil {
+		t.Errorf("second stop: %v", err)
+	}
+}
+
+func TestStop_Cuts(t *testing.T) {
+	t.Parallel()
+	entered, left := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(_ http.ResponseWriter, r *http.Request) {
+		defer close(left)
+		close(entered)
+		<-r.Context().Done()
+	})
+	s := start(t, mux, nil)
+	answered := make(chan error, 1)
+	go func() {
+		res, err := s.client.Do(s.request(t, http.MethodGet, "/", nil))
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		answered <- err
+	}()
+	<-entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("stop: %v", err)
+	}
+	<-left
+	<-answered
+}
+
+// The context of Start is that of the process's start, not of its life.
+func TestStart_ContextEnds(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		if err := r.Context().Err(); err != nil {
+			http.Error(w, err.Error(), http.StatusTeapot)
+		}
+	})
+	s := server.New(server.Options{Name: "test", Listen: "127.0.0.1:0", Mux: mux, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := errors.Join(s.Listen(ctx), s.Start(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("status %d", res.StatusCode)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLifecycle_Misuse(t *testing.T) {
+	t.Parallel()
+	newServer := func(listen string) *server.Server {
+		return server.New(server.Options{Name: "test", Listen: listen, Mux: http.NewServeMux(), Log: slog.New(slog.DiscardHandler)})
+	}
+	t.Run("never started", func(t *testing.T) {
+		t.Parallel()
+		s := newServer("127.0.0.1:0")
+		if s.Addr() != nil {
+			t.Error("has an address")
+		}
+		if err := s.Start(t.Context()); err == nil {
+			t.Error("started without listening")
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	t.Run("bound and never started", func(t *testing.T) {
+		t.Parallel()
+		s := newServer("127.0.0.1:0")
+		if err := s.Listen(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Listen(t.Context()); err == nil {
+			t.Error("bound twice")
+		}
+		if err := errors.Join(s.Stop(t.Context()), s.Stop(t.Context())); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.Addr().String()); err == nil {
+			_ = conn.Close()
+			t.Error("still bound")
+		}
+	})
+	t.Run("started twice", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, http.NewServeMux(), nil)
+		if err := s.Start(t.Context()); err == nil {
+			t.Error("no error")
+		}
+	})
+	t.Run("port taken", func(t *testing.T) {
+		t.Parallel()
+		first := start(t, http.NewServeMux(), nil)
+		if err := newServer(first.Addr().String()).Listen(t.Context()); err == nil || !strings.Contains(err.Error(), "test server") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("the listener breaks", func(t *testing.T) {
+		t.Parallel()
+		s := start(t, http.NewServeMux(), nil)
+		if err := s.Break(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-s.Failed(); err == nil {
+			t.Error("no error")
+		}
+	})
+}

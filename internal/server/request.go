@@ -1,0 +1,144 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/problem"
+)
+
+// ServeHTTP is the way of every request: it gets its id and its client, is served, and leaves one record.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	record := &problem.Record{RequestID: requestID(r)}
+	a := access{
+		began:   time.Now(),
+		method:  r.Method,
+		client:  s.client(r),
+		problem: record,
+	}
+	ctx := problem.WithRecord(r.Context(), record)
+	ctx = context.WithValue(ctx, clientKey{}, a.client)
+	r = r.WithContext(ctx)
+	out := &response{ResponseWriter: w}
+	out.Header().Set("X-Request-Id", record.RequestID)
+
+	defer func() {
+		abort := s.recovered(recover(), out, r, &a)
+		s.write(ctx, a, out)
+		if abort {
+			panic(http.ErrAbortHandler) // net/http cuts the connection and says nothing
+		}
+		s.boundBody(out, r)
+	}()
+	s.route(out, r, &a)
+}
+
+// route serves r, or says in a problem why it is not served.
+func (s *Server) route(w http.ResponseWriter, r *http.Request, a *access) {
+	if !s.servesHost(r) {
+		problem.Write(w, r, hub.Errorf(hub.Misdirected, "this listener does not serve that Host"))
+		return
+	}
+	if r.Method == http.MethodConnect { // for proxies, and the one method whose path a mux takes as it comes
+		problem.Write(w, r, hub.Errorf(hub.MethodNotAllowed, "CONNECT is not served"))
+		return
+	}
+	handler, pattern := s.mux.Handler(r)
+	for inner, ok := handler.(*http.ServeMux); ok; inner, ok = handler.(*http.ServeMux) {
+		handler, pattern = inner.Handler(r)
+	}
+	a.route = pattern
+	if pattern == "" {
+		refuse(w, r, handler)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// refuse says as a problem what a mux's own handler says as plain text: 404, or 405 with its Allow header. A path
+// that only needs cleaning is redirected as the mux would.
+func refuse(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	probe := probe{header: http.Header{}}
+	handler.ServeHTTP(&probe, r)
+	switch {
+	case probe.status == http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", probe.header.Get("Allow"))
+		problem.Write(w, r, hub.Errorf(hub.MethodNotAllowed, "not with this method"))
+	case probe.status >= 300 && probe.status < 400:
+		handler.ServeHTTP(w, r)
+	default:
+		problem.Write(w, r, hub.Errorf(hub.NotFound, "nothing is served at this path"))
+	}
+}
+
+// A probe is a ResponseWriter that keeps the status and the header, and sends nothing.
+type probe struct {
+	header http.Header
+	status int
+}
+
+func (p *probe) Header() http.Header         { return p.header }
+func (p *probe) WriteHeader(status int)      { p.status = status }
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
+
+// recovered makes a 500 of a panic. Where the answer has begun, or the handler wants its connection cut, it says
+// that the request is to be aborted: the client must not take half an answer for a whole one.
+func (s *Server) recovered(v any, w *response, r *http.Request, a *access) (abort bool) {
+	switch v {
+	case nil:
+		return false
+	case http.ErrAbortHandler:
+		a.aborted = true
+		return true
+	}
+	a.stack = string(debug.Stack())
+	// The runtime's own texts name types and numbers. Any other value may hold what a stranger sent, and the stack
+	// says where it was thrown.
+	a.panicked = fmt.Sprintf("%T", v)
+	if err, ok := v.(runtime.Error); ok {
+		a.panicked = err.Error()
+	}
+	if w.began() {
+		a.aborted = true
+		return true
+	}
+	problem.Write(w, r, fmt.Errorf("handler panicked: %s", a.panicked))
+	return false
+}
+
+// boundBody gives a client that still owes a body, which no handler wanted, only so long to send it: net/http reads
+// on before it answers, and by itself without a deadline. A deadline that the handler set stands.
+func (s *Server) boundBody(w *response, r *http.Request) {
+	if r.ContentLength != 0 && !w.readBounded {
+		_ = w.SetReadDeadline(time.Now().Add(s.drainTime)) // a writer without deadlines has no connection
+	}
+}
+
+var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID is the one that the caller names, where it has the form of one, else a new one.
+func requestID(r *http.Request) string {
+	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && requestIDForm.MatchString(ids[0]) {
+		return ids[0]
+	}
+	return hub.NewID[hub.RequestID]().String()
+}
+
+type clientKey struct{}
+
+// ClientAddr is the address of the client that sent the request which ctx belongs to, behind the trusted proxies;
+// the zero Addr outside of a request.
+func ClientAddr(ctx context.Context) netip.Addr {
+	addr, _ := ctx.Value(clientKey{}).(netip.Addr)
+	return addr
+}
+
+// RequestID is the id of the request that ctx belongs to; "" outside of one.
+func RequestID(ctx context.Context) string { return problem.RequestID(ctx) }

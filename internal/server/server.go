@@ -1,0 +1,169 @@
+// Package server binds a port and serves HTTP on it, the same for the public port and the operator's: bounds, the
+// client's address, the request's id, the Host, the access record, panics, 404 and 405 as problems, and a stop that
+// waits. What is served is the mux's matter; deadlines for bodies and for what is streamed are its handlers'.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of one server.
+type Options struct {
+	Name   string         // required: public or ops; stands in the log
+	Listen string         // required: host:port; port 0 takes a free one
+	Mux    *http.ServeMux // required: its patterns are the routes of the access record
+	Log    *slog.Logger   // required
+
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
+	CheckHost      bool           // serve only loopback names and Hosts, but for /in/; default any
+	Hosts          []string       // further names, ports ignored; with CheckHost
+
+	ReadHeaderTimeout time.Duration // for a request's header, and for the rest of a body that nobody read; default 10 s
+	IdleTimeout       time.Duration // between requests of a connection; default 2 min
+}
+
+// maxHeaderBytes is ample for tokens and cookies; net/http's default is 1 MiB a connection.
+const maxHeaderBytes = 16 << 10
+
+// A Server is one port and what is served there. It is a handler as well, so that a test can drive it without one.
+type Server struct {
+	name      string
+	listen    string
+	mux       *http.ServeMux
+	log       *slog.Logger
+	proxies   []netip.Prefix
+	hosts     map[string]bool // nil: any
+	drainTime time.Duration
+	http      *http.Server
+	failed    chan error
+
+	mu       sync.Mutex // guards what follows
+	listener net.Listener
+	cancel   context.CancelFunc // ends the requests' contexts
+	done     chan struct{}      // closed when Serve has returned; nil: never started
+}
+
+// New makes a server that does nothing yet.
+func New(o Options) *Server {
+	if o.ReadHeaderTimeout == 0 {
+		o.ReadHeaderTimeout = 10 * time.Second
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = 2 * time.Minute
+	}
+	s := &Server{
+		name:      o.Name,
+		listen:    o.Listen,
+		mux:       o.Mux,
+		log:       o.Log.With("server", o.Name),
+		proxies:   o.TrustedProxies,
+		drainTime: o.ReadHeaderTimeout,
+		failed:    make(chan error, 1),
+	}
+	if o.CheckHost {
+		s.hosts = hostSet(o.Hosts)
+	}
+	s.http = &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: o.ReadHeaderTimeout,
+		IdleTimeout:       o.IdleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          log.New(complaints{s.log}, "", 0),
+		// No ReadTimeout and no WriteTimeout: both are absolute and would end streams.
+	}
+	return s
+}
+
+// Listen binds the port, so that a setup fails where it is taken, and Addr is known before anything runs.
+func (s *Server) Listen(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener != nil {
+		return fmt.Errorf("%s server: already listening", s.name)
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("%s server: %w", s.name, err)
+	}
+	s.listener = listener
+	return nil
+}
+
+// Addr is where the server listens; nil before Listen.
+func (s *Server) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
+
+// Start serves in the background. The end of ctx does not end requests: Stop does.
+func (s *Server) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil {
+		return fmt.Errorf("%s server: not listening", s.name)
+	}
+	if s.done != nil {
+		return fmt.Errorf("%s server: already started", s.name)
+	}
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.http.BaseContext = func(net.Listener) context.Context { return base }
+	s.cancel, s.done = cancel, make(chan struct{})
+	go s.serve(s.listener, s.done)
+	return nil
+}
+
+func (s *Server) serve(listener net.Listener, done chan struct{}) {
+	defer close(done)
+	if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		s.failed <- fmt.Errorf("%s server: %w", s.name, err)
+	}
+}
+
+// Failed gives the error with which the server ended although nobody stopped it. Whoever runs the process ends it
+// then: nothing would answer any more.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Stop takes no more connections and waits until every request is answered: end streams before. When ctx is done
+// first, it cuts what is left and says so. It may be called twice, and on a server that never started.
+func (s *Server) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	listener, cancel, done := s.listener, s.cancel, s.done
+	s.mu.Unlock()
+	if done == nil {
+		if listener != nil {
+			_ = listener.Close() // never served; a second close is no harm
+		}
+		return nil
+	}
+	err := s.http.Shutdown(ctx)
+	cancel()
+	if err != nil {
+		_ = s.http.Close() // its error is of sockets that end anyway
+		err = fmt.Errorf("%s server: requests were cut: %w", s.name, err)
+	}
+	<-done
+	return err
+}
+
+// complaints takes what net/http has to say about connections into our log.
+type complaints struct{ log *slog.Logger }
+
+func (c complaints) Write(line []byte) (int, error) {
+	c.log.Warn("http connection failed", "detail", strings.TrimSpace(string(line)))
+	return len(line), nil
+}
