@@ -13,6 +13,7 @@ import (
 // A Place is where a tenant's log stands in Postgres at the moment of a read.
 type Place struct {
 	Head  hub.Position // of the last message, 0 before the first
+	At    time.Time    // what comes after Head is not earlier: that message's at, or yesterday before the first
 	Floor hub.Position // the lowest that is still held; head + 1 where nothing is
 }
 
@@ -21,55 +22,71 @@ type Tail struct {
 	Tenant hub.TenantID
 	After  hub.Position
 	Since  time.Time // the at of the message at After, or earlier: bounds the partitions that are read
-	Oldest time.Time // the first day that the tenant's retention shows
+	Oldest time.Time // the first day that the tenant's retention shows; zero shows all
 }
 
-// A TailRead is what followed.
-type TailRead struct {
+// A Page bounds one read of a log. It always takes one message, however large.
+type Page struct {
+	Messages int
+	Bytes    int // of their data
+}
+
+// A LogRead is what followed.
+type LogRead struct {
 	Place
-	Messages []hub.Logged // in order, positions contiguous from After+1 if nothing of it was dropped
+	Messages []hub.Logged // in order
+	// Through is the highest position up to which everything that was asked for is in Messages: the head, unless
+	// the page was full.
+	Through hub.Position
 }
 
 const messageColumns = `position, at, id, event_id, run, channel, type, key, version_number, version_text, data`
 
-// ReadTails reads up to limit messages of each tail, in one statement, and answers in the order of tails.
-func (p *Pipeline) ReadTails(ctx context.Context, tails []Tail, limit int, now time.Time) ([]TailRead, error) {
-	tenants, after, oldest := make([]hub.TenantID, len(tails)), make([]hub.Position, len(tails)), make([]time.Time, len(tails))
-	since := now
+// A page is cut by bytes in Postgres: the length of a value that is stored aside is known without reading it. found
+// counts the rows before that cut, so that an answer tells whether it is all.
+const pageSQL = `
+	SELECT * FROM (SELECT page.*, count(*) OVER () AS found,
+	                      sum(octet_length(data)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(data) AS before`
+
+// ReadTails reads the next page of each tail, in one statement, and answers in the order of tails. Messages are
+// contiguous from After+1 unless some of them are gone.
+func (p *Pipeline) ReadTails(ctx context.Context, tails []Tail, page Page, now time.Time) ([]LogRead, error) {
+	tenants, after := make([]hub.TenantID, len(tails)), make([]hub.Position, len(tails))
+	since, oldest := make([]time.Time, len(tails)), make([]time.Time, len(tails))
 	for i, t := range tails {
-		tenants[i], after[i], oldest[i] = t.Tenant, t.After, t.Oldest
-		if t.Since.Before(since) {
-			since = t.Since
-		}
+		tenants[i], after[i], since[i], oldest[i] = t.Tenant, t.After, t.Since, t.Oldest.UTC()
 	}
-	rows, _ := p.pool.Query(ctx, readTailsSQL, tenants, after, oldest, since, ahead(now), limit)
-	reads := make([]TailRead, len(tails))
+	rows, _ := p.pool.Query(ctx, readTailsSQL, tenants, after, since, oldest, ahead(now), page.Messages, page.Bytes)
+	reads := make([]LogRead, len(tails))
+	found := make([]int, len(tails))
 	var ord int64
 	var place Place
 	var m nullableMessage
-	_, err := pgx.ForEachRow(rows, append([]any{&ord, &place.Head, &place.Floor}, m.targets()...), func() error {
-		read := &reads[ord-1]
-		read.Place = place
-		if m.Position != nil {
-			read.Messages = append(read.Messages, m.logged())
-		}
+	_, err := pgx.ForEachRow(rows, append([]any{&ord, &place.Head, &place.At, &place.Floor}, m.targets()...), func() error {
+		reads[ord-1].Place = place
+		found[ord-1] = m.collect(&reads[ord-1])
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read tails: %w", failure(err))
 	}
+	for i := range reads {
+		reads[i].conclude(found[i], page)
+	}
 	return reads, nil
 }
 
 const readTailsSQL = `
-	SELECT w.ord, coalesce(h.position, 0) AS head, coalesce(f.first_position, h.position + 1, 1) AS floor, m.*
-	  FROM unnest($1::uuid[], $2::bigint[], $3::date[]) WITH ORDINALITY AS w(tenant_id, after, oldest, ord)
-	  LEFT JOIN LATERAL (SELECT position FROM tributary.log_heads l WHERE l.tenant_id = w.tenant_id ORDER BY l.tenant_id LIMIT 1) h ON true
+	SELECT w.ord, coalesce(head, 0), coalesce(head_at, now() - interval '1 day'), coalesce(floor, head + 1, 1), ` + messageColumns + `, found
+	  FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::date[]) WITH ORDINALITY AS w(tenant_id, after, since, oldest, ord)
+	  LEFT JOIN LATERAL (SELECT l.position, l.at FROM tributary.log_heads l WHERE l.tenant_id = w.tenant_id ORDER BY l.tenant_id LIMIT 1) h(head, head_at) ON true
 	  LEFT JOIN LATERAL (SELECT first_position FROM tributary.log_days d
-		WHERE d.tenant_id = w.tenant_id AND d.day >= w.oldest ORDER BY first_position LIMIT 1) f ON true
-	  LEFT JOIN LATERAL (SELECT ` + messageColumns + ` FROM tributary.messages m
-		WHERE m.tenant_id = w.tenant_id AND m.position > w.after AND m.at >= $4 AND m.at < $5 ORDER BY m.position LIMIT $6::int) m ON true
-	 ORDER BY w.ord, m.position`
+		WHERE d.tenant_id = w.tenant_id AND d.day >= w.oldest ORDER BY first_position LIMIT 1) f(floor) ON true
+	  LEFT JOIN LATERAL (` + pageSQL + `
+		FROM (SELECT ` + messageColumns + ` FROM tributary.messages m
+			WHERE m.tenant_id = w.tenant_id AND m.position > w.after AND m.at >= w.since AND m.at < $5
+			ORDER BY m.position LIMIT $6::int) page) cut WHERE before < $7::int) m ON true
+	 ORDER BY w.ord, position`
 
 // A Replay says which part of one tenant's log to read.
 type Replay struct {
@@ -77,68 +94,68 @@ type Replay struct {
 	Channels []string // exact names; nil reads every channel
 	After    hub.Position
 	Oldest   time.Time // as in Tail
-	Limit    int
+	Page     Page
 }
 
 // ReadLog reads the next messages of a replay, and where the log stands as the same statement sees it: a floor
 // above After+1 says that something which was asked for is gone.
-func (p *Pipeline) ReadLog(ctx context.Context, r Replay, now time.Time) (TailRead, error) {
-	query, args := replayAllSQL, []any{r.Tenant, r.After, r.Oldest, ahead(now), r.Limit}
+func (p *Pipeline) ReadLog(ctx context.Context, r Replay, now time.Time) (LogRead, error) {
+	query, args := replayAllSQL, []any{r.Tenant, r.After, r.Oldest.UTC(), ahead(now), r.Page.Messages, r.Page.Bytes}
 	if r.Channels != nil {
 		query, args = replayChannelsSQL, append(args, r.Channels)
 	}
 	rows, _ := p.pool.Query(ctx, query, args...)
-	var read TailRead
+	var read LogRead
+	var found int
 	var m nullableMessage
-	_, err := pgx.ForEachRow(rows, append([]any{&read.Head, &read.Floor}, m.targets()...), func() error {
-		if m.Position != nil {
-			read.Messages = append(read.Messages, m.logged())
-		}
+	_, err := pgx.ForEachRow(rows, append([]any{&read.Head, &read.At, &read.Floor}, m.targets()...), func() error {
+		found = m.collect(&read)
 		return nil
 	})
 	if err != nil {
-		return TailRead{}, fmt.Errorf("read log: %w", failure(err))
+		return LogRead{}, fmt.Errorf("read log: %w", failure(err))
 	}
+	read.conclude(found, r.Page)
 	return read, nil
+}
+
+// conclude says how far the read went: it was cut where the page was full, by number or by bytes.
+func (r *LogRead) conclude(found int, page Page) {
+	r.Through = r.Head
+	if n := len(r.Messages); n > 0 && (found >= page.Messages || n < found) {
+		r.Through = r.Messages[n-1].Position
+	}
 }
 
 // A bare cursor knows no time: log_days gives the bound that the partitions need.
 const replayPlaceSQL = `
 	WITH place AS MATERIALIZED (
-		SELECT coalesce((SELECT position FROM tributary.log_heads WHERE tenant_id = $1 ORDER BY tenant_id LIMIT 1), 0) AS head,
+		SELECT h.position AS head, h.at AS head_at,
 		       (SELECT first_position FROM tributary.log_days WHERE tenant_id = $1 AND day >= $3::date ORDER BY first_position LIMIT 1) AS floor,
-		       (SELECT at FROM tributary.log_days WHERE tenant_id = $1 AND first_position <= $2 + 1 ORDER BY first_position DESC LIMIT 1) AS bound)
-	SELECT p.head, coalesce(p.floor, p.head + 1) AS floor, m.* FROM place p`
+		       (SELECT at FROM tributary.log_days WHERE tenant_id = $1 AND first_position <= $2 + 1 ORDER BY first_position DESC LIMIT 1) AS bound
+		  FROM (SELECT 1) one
+		  LEFT JOIN LATERAL (SELECT position, at FROM tributary.log_heads WHERE tenant_id = $1 ORDER BY tenant_id LIMIT 1) h ON true)
+	SELECT coalesce(p.head, 0), coalesce(p.head_at, now() - interval '1 day'), coalesce(p.floor, p.head + 1, 1) AS floor, ` + messageColumns + `, found
+	  FROM place p`
 
 const replayAllSQL = replayPlaceSQL + `
-	  LEFT JOIN LATERAL (SELECT ` + messageColumns + ` FROM tributary.messages m
-		WHERE m.tenant_id = $1 AND m.position > $2 AND m.at >= (SELECT bound FROM place) AND m.at < $4 ORDER BY m.position LIMIT $5::int) m ON true
+	  LEFT JOIN LATERAL (` + pageSQL + `
+		FROM (SELECT ` + messageColumns + ` FROM tributary.messages m
+			WHERE m.tenant_id = $1 AND m.position > $2 AND m.at >= (SELECT bound FROM place) AND m.at < $4
+			ORDER BY m.position LIMIT $5::int) page) cut WHERE before < $6::int) m ON true
 	 ORDER BY m.position`
 
 const replayChannelsSQL = replayPlaceSQL + `
-	  LEFT JOIN LATERAL (SELECT x.* FROM unnest($6::text[]) AS c(name)
-		CROSS JOIN LATERAL (SELECT ` + messageColumns + ` FROM tributary.messages m
-			WHERE m.tenant_id = $1 AND m.channel = c.name AND m.position > $2 AND m.at >= (SELECT bound FROM place) AND m.at < $4
-			ORDER BY m.position LIMIT $5::int) x
-		ORDER BY x.position LIMIT $5::int) m ON true
+	  LEFT JOIN LATERAL (` + pageSQL + `
+		FROM (SELECT x.* FROM unnest($7::text[]) AS c(name)
+			CROSS JOIN LATERAL (SELECT ` + messageColumns + ` FROM tributary.messages m
+				WHERE m.tenant_id = $1 AND m.channel = c.name AND m.position > $2 AND m.at >= (SELECT bound FROM place) AND m.at < $4
+				ORDER BY m.position LIMIT $5::int) x
+			ORDER BY x.position LIMIT $5::int) page) cut WHERE before < $6::int) m ON true
 	 ORDER BY m.position`
 
 // ahead cuts the partitions that are made before their day.
 func ahead(now time.Time) time.Time { return now.Add(24 * time.Hour) }
-
-// LogPlace says where a tenant's log stands.
-func (p *Pipeline) LogPlace(ctx context.Context, tenant hub.TenantID, oldest time.Time) (Place, error) {
-	var place Place
-	err := p.pool.QueryRow(ctx, `
-		WITH place AS MATERIALIZED (
-			SELECT coalesce((SELECT position FROM tributary.log_heads WHERE tenant_id = $1 ORDER BY tenant_id LIMIT 1), 0) AS head,
-			       (SELECT first_position FROM tributary.log_days WHERE tenant_id = $1 AND day >= $2::date ORDER BY first_position LIMIT 1) AS floor)
-		SELECT head, coalesce(floor, head + 1) FROM place`, tenant, oldest).Scan(&place.Head, &place.Floor)
-	if err != nil {
-		return Place{}, fmt.Errorf("ask for the log's place: %w", failure(err))
-	}
-	return place, nil
-}
 
 // nullableMessage scans the columns of a message that a LEFT JOIN may not have found.
 type nullableMessage struct {
@@ -153,10 +170,20 @@ type nullableMessage struct {
 	number   *int64
 	text     *string
 	data     []byte
+	found    *int
 }
 
 func (m *nullableMessage) targets() []any {
-	return []any{&m.Position, &m.at, &m.id, &m.event, &m.run, &m.channel, &m.typ, &m.key, &m.number, &m.text, &m.data}
+	return []any{&m.Position, &m.at, &m.id, &m.event, &m.run, &m.channel, &m.typ, &m.key, &m.number, &m.text, &m.data, &m.found}
+}
+
+// collect adds the message to the read, where there is one, and says how many its page found.
+func (m *nullableMessage) collect(read *LogRead) (found int) {
+	if m.Position == nil {
+		return 0
+	}
+	read.Messages = append(read.Messages, m.logged())
+	return *m.found
 }
 
 func (m *nullableMessage) logged() hub.Logged {
