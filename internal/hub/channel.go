@@ -18,7 +18,7 @@ func ValidateChannel(name string) error {
 		return fmt.Errorf("a channel has 1 to %d characters", MaxChannelLength)
 	}
 	if strings.HasPrefix(name, reservedChannels) {
-		return fmt.Errorf("channels beginning with %q are the hub's", reservedChannels)
+		return errReserved()
 	}
 	for segment := range strings.SplitSeq(name, ":") {
 		if segment == "" {
@@ -29,6 +29,10 @@ func ValidateChannel(name string) error {
 		}
 	}
 	return nil
+}
+
+func errReserved() error {
+	return fmt.Errorf("channels beginning with %q are the hub's", reservedChannels)
 }
 
 // IsSegment says whether s can stand as one segment of a channel: not empty, inside the alphabet, no colon.
@@ -59,6 +63,9 @@ func ParseChannelPattern(s string) (ChannelPattern, error) {
 	name := s
 	if prefix, ok := strings.CutSuffix(s, ":*"); ok {
 		name = prefix
+		if name+":" == reservedChannels {
+			return "", errReserved() // hub alone is a channel like any other, what lies below it is not
+		}
 	}
 	if err := ValidateChannel(name); err != nil {
 		return "", err

@@ -77,7 +77,7 @@ func ParseID[I ID[K], K kind](s string) (I, error) {
 		return I{}, Errorf(Invalid, "not an id of the form %s<uuid>", prefix)
 	}
 	u, err := uuid.Parse(s[len(prefix):])
-	if err != nil || u.String() != s[len(prefix):] {
+	if err != nil || u == uuid.Nil || u.String() != s[len(prefix):] { // the nil UUID means an id that was never set
 		return I{}, Errorf(Invalid, "not an id of the form %s<uuid>", prefix)
 	}
 	return I(u), nil

@@ -76,6 +76,23 @@ func (m Metadata) Validate() error {
 	return nil
 }
 
+// MaxKeyBytes is the longest key of a message, and the longest version that is text.
+const MaxKeyBytes = 200
+
+// ValidateMessageKey checks a message's key, or a version that is text: 1–200 bytes of UTF-8 without NUL, which
+// Postgres cannot store in text.
+func ValidateMessageKey(s string) error {
+	switch {
+	case s == "" || len(s) > MaxKeyBytes:
+		return fmt.Errorf("a key or version has 1 to %d bytes", MaxKeyBytes)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("a key or version is UTF-8")
+	case strings.IndexByte(s, 0) >= 0:
+		return fmt.Errorf("a key or version has no NUL character")
+	}
+	return nil
+}
+
 // ValidateType checks a message type: 1–128 printable ASCII without spaces, none of the hub's own.
 func ValidateType(t string) error {
 	if len(t) < 1 || len(t) > 128 {
