@@ -4,16 +4,17 @@ import "time"
 
 // An Endpoint is where one provider sends one tenant's webhooks.
 type Endpoint struct {
-	ID        EndpointID
-	Name      string
-	Provider  string // a name of the catalogue
-	State     State
-	Mode      EndpointMode
-	Config    map[string]string // what the provider's preset asks for besides secrets
-	Token     string            // of the URL /in/{token}: a secret, shown to config:read alone
-	Metadata  Metadata
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	ID         EndpointID
+	Name       string
+	Provider   string // a name of the catalogue
+	State      State
+	Mode       EndpointMode
+	Config     map[string]string // what the provider's preset asks for besides secrets
+	Token      string            // of the URL /in/{token}: a secret, shown to config:read alone
+	ArmedUntil *time.Time        // a handshake that sets the secret is taken until then
+	Metadata   Metadata
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
 }
 
 // A State says whether an endpoint takes webhooks, or a route runs.
