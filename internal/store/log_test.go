@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -266,9 +267,7 @@ func TestLogPlans(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name, value := range store.PipelineSettings() {
-				config.RuntimeParams[name] = value
-			}
+			maps.Copy(config.RuntimeParams, store.PipelineSettings())
 			for name, s := range store.LogStatements() {
 				t.Run(name, func(t *testing.T) {
 					conn, err := pgx.ConnectConfig(t.Context(), config)
