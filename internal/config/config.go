@@ -1,0 +1,137 @@
+// Package config reads the environment, once, into one validated Config that prints itself without its secrets. It
+// owns the names of the variables, their defaults and their forms; what a value is good for is decided where it is
+// used. It reads no flag and opens no connection.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/secret"
+)
+
+// A Config is what the environment says, with its defaults filled in.
+type Config struct {
+	DatabaseURL         secret.String // the login; zero where none is named
+	DirectDatabaseURL   secret.String // the same past a transaction pooler; DatabaseURL where there is none
+	OwnerDatabaseURL    secret.String // for commands that change the schema; zero where none is named: see Owner
+	DatabaseConnections int           // the sum over all pools of a process
+	RolePrefix          string        // of the three database roles
+
+	Listen         string // host:port of the public port
+	OpsListen      string // host:port of the operator's port
+	PublicURL      *url.URL
+	TLSCertFile    string
+	TLSKeyFile     string
+	TrustedProxies []netip.Prefix
+
+	Keyset      secret.String // zero where none is named
+	Roles       Roles
+	Retention   time.Duration
+	Limits      hub.Limits // of a tenant that sets none: the operator's, and the hub's own where there is none
+	EgressAllow []string   // host:port, address:port or CIDR:port, each of that form
+
+	LogLevel  slog.Level
+	LogFormat string // auto, text or json
+
+	DataDir  string
+	Postgres string        // where dev takes Postgres from: auto, system or npm
+	URL      *url.URL      // of the hub that the client commands speak to; nil: what dev.json says
+	Tenant   string        // likewise; "": what dev.json says
+	APIKey   secret.String // likewise; zero: what dev.json says
+}
+
+// Owner is the login of the schema's owner: its own, else the first one.
+func (c Config) Owner() secret.String {
+	if c.OwnerDatabaseURL.IsZero() {
+		return c.DatabaseURL
+	}
+	return c.OwnerDatabaseURL
+}
+
+// CheckServe says what production needs and the environment lacks; the error is a Problems.
+func (c Config) CheckServe() error {
+	var p Problems
+	if c.DatabaseURL.IsZero() {
+		p.addf("TRIBUTARY_DATABASE_URL: not set; name the login of the hub's database")
+	}
+	if !c.OwnerDatabaseURL.IsZero() {
+		p.addf("TRIBUTARY_OWNER_DATABASE_URL: serve does not want the owner's login; leave it to migrate and the other commands that need it")
+	}
+	if c.Keyset.IsZero() {
+		p.addf("TRIBUTARY_KEYSET: not set; `tributary keyset new` prints one")
+	}
+	if c.PublicURL == nil {
+		p.addf("TRIBUTARY_PUBLIC_URL: not set; name the address under which browsers and providers reach the hub, such as https://hub.example.com")
+	}
+	if c.TLSCertFile != "" {
+		p.addf("TRIBUTARY_TLS_CERT_FILE: this build does not serve TLS itself; end it at a proxy and unset this")
+	}
+	return p.err()
+}
+
+// Roles are the parts of the hub that a process runs.
+type Roles struct {
+	Ingest, API, Worker, Stream bool
+}
+
+// AllRoles are those of a process that names none.
+func AllRoles() Roles { return Roles{Ingest: true, API: true, Worker: true, Stream: true} }
+
+// ParseRoles reads a list such as ingest,stream; an empty one is all roles.
+func ParseRoles(list string) (Roles, error) {
+	var roles Roles
+	for name := range strings.SplitSeq(list, ",") {
+		switch strings.TrimSpace(name) {
+		case "ingest":
+			roles.Ingest = true
+		case "api":
+			roles.API = true
+		case "worker":
+			roles.Worker = true
+		case "stream":
+			roles.Stream = true
+		case "":
+		default:
+			return Roles{}, hub.Errorf(hub.Invalid, "roles are ingest, api, worker and stream, with commas between them")
+		}
+	}
+	if roles == (Roles{}) {
+		return AllRoles(), nil
+	}
+	return roles, nil
+}
+
+// String is the list that ParseRoles reads.
+func (r Roles) String() string {
+	var names []string
+	for _, role := range []struct {
+		name string
+		on   bool
+	}{{"ingest", r.Ingest}, {"api", r.API}, {"worker", r.Worker}, {"stream", r.Stream}} {
+		if role.on {
+			names = append(names, role.name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// Problems are all that is wrong, one sentence each, none with a value in it.
+type Problems []string
+
+// Error is one message that lists them all.
+func (p Problems) Error() string {
+	return "the configuration has problems:\n  " + strings.Join(p, "\n  ")
+}
+
+func (p Problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return slices.Clone(p)
+}

@@ -1,0 +1,396 @@
+package config_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributary-hub/tributary/internal/config"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/secret"
+)
+
+// plain compares secrets by what they hold.
+var plain = cmp.Transformer("reveal", secret.String.Reveal)
+
+func TestLoad_Defaults(t *testing.T) {
+	t.Parallel()
+	got, err := config.Load([]string{"HOME=/root", "PATH=/bin", "TRIBUTARY_LOG_LEVEL="})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		DatabaseConnections: 20,
+		RolePrefix:          "tributary",
+		Listen:              ":8080",
+		OpsListen:           "127.0.0.1:9090",
+		Roles:               config.AllRoles(),
+		Retention:           720 * time.Hour,
+		Limits:              hub.DefaultLimits(),
+		LogLevel:            slog.LevelInfo,
+		LogFormat:           "auto",
+		DataDir:             ".tributary",
+		Postgres:            "auto",
+	}
+	if diff := cmp.Diff(want, got, plain); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoad_Everything(t *testing.T) {
+	t.Parallel()
+	got, err := config.Load([]string{
+		"TRIBUTARY_DATABASE_URL=postgres://hub:pw@db:5432/tributary",
+		"DATABASE_URL=postgres://other/other",
+		"TRIBUTARY_DIRECT_DATABASE_URL=postgresql://hub:pw@direct/tributary",
+		"TRIBUTARY_OWNER_DATABASE_URL=postgres:///tributary?host=/run/postgresql",
+		"TRIBUTARY_DATABASE_CONNECTIONS=50",
+		"TRIBUTARY_ROLE_PREFIX=hub_two",
+		"TRIBUTARY_LISTEN=0.0.0.0:80",
+		"PORT=9",
+		"TRIBUTARY_OPS_LISTEN=[::1]:9091",
+		"TRIBUTARY_PUBLIC_URL=https://hub.example.com/",
+		"TRIBUTARY_TLS_CERT_FILE=/tls/cert.pem",
+		"TRIBUTARY_TLS_KEY_FILE=/tls/key.pem",
+		"TRIBUTARY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,fd00::/8,::ffff:172.16.0.0/108",
+		"TRIBUTARY_KEYSET=keyset",
+		"TRIBUTARY_ROLES=stream, ingest",
+		"TRIBUTARY_RETENTION=48h",
+		"TRIBUTARY_LIMIT_BODY_BYTES=2048",
+		"TRIBUTARY_LIMIT_WEBHOOKS_PER_SECOND=100",
+		"TRIBUTARY_EGRESS_ALLOW=idp.internal:8443,10.0.0.0/8:443,[fd00::/8]:443",
+		"TRIBUTARY_LOG_LEVEL=debug",
+		"TRIBUTARY_LOG_FORMAT=json",
+		"TRIBUTARY_DATA_DIR=/var/lib/tributary",
+		"TRIBUTARY_POSTGRES=npm",
+		"TRIBUTARY_URL=http://127.0.0.1:8080",
+		"TRIBUTARY_TENANT=acme",
+		"TRIBUTARY_API_KEY=trb_x",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := hub.DefaultLimits()
+	limits.BodyBytes, limits.WebhooksPerSecond = new(2048), new(100)
+	want := config.Config{
+		DatabaseURL:         secret.New("postgres://hub:pw@db:5432/tributary"),
+		DirectDatabaseURL:   secret.New("postgresql://hub:pw@direct/tributary"),
+		OwnerDatabaseURL:    secret.New("postgres:///tributary?host=/run/postgresql"),
+		DatabaseConnections: 50,
+		RolePrefix:          "hub_two",
+		Listen:              "0.0.0.0:80",
+		OpsListen:           "[::1]:9091",
+		PublicURL:           &url.URL{Scheme: "https", Host: "hub.example.com"},
+		TLSCertFile:         "/tls/cert.pem",
+		TLSKeyFile:          "/tls/key.pem",
+		TrustedProxies: []netip.Prefix{
+			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("172.16.0.0/12"),
+		},
+		Keyset:      secret.New("keyset"),
+		Roles:       config.Roles{Stream: true, Ingest: true},
+		Retention:   48 * time.Hour,
+		Limits:      limits,
+		EgressAllow: []string{"idp.internal:8443", "10.0.0.0/8:443", "[fd00::/8]:443"},
+		LogLevel:    slog.LevelDebug,
+		LogFormat:   "json",
+		DataDir:     "/var/lib/tributary",
+		Postgres:    "npm",
+		URL:         &url.URL{Scheme: "http", Host: "127.0.0.1:8080"},
+		Tenant:      "acme",
+		APIKey:      secret.New("trb_x"),
+	}
+	if diff := cmp.Diff(want, got, plain, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoad_Precedence(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		environ []string
+		get     func(config.Config) string
+		want    string
+	}{
+		{"DATABASE_URL", []string{"DATABASE_URL=postgres://a/b"}, func(c config.Config) string { return c.DatabaseURL.Reveal() }, "postgres://a/b"},
+		{"direct is the first", []string{"DATABASE_URL=postgres://a/b"}, func(c config.Config) string { return c.DirectDatabaseURL.Reveal() }, "postgres://a/b"},
+		{"owner is the first", []string{"DATABASE_URL=postgres://a/b"}, func(c config.Config) string { return c.Owner().Reveal() }, "postgres://a/b"},
+		{"owner is its own", []string{"DATABASE_URL=postgres://a/b", "TRIBUTARY_OWNER_DATABASE_URL=postgres://o/b"}, func(c config.Config) string { return c.Owner().Reveal() }, "postgres://o/b"},
+		{"PORT", []string{"PORT=5000"}, func(c config.Config) string { return c.Listen }, ":5000"},
+		{"empty is not set", []string{"TRIBUTARY_LISTEN=", "TRIBUTARY_ROLES=", "PORT="}, func(c config.Config) string { return c.Listen + " " + c.Roles.String() }, ":8080 ingest,api,worker,stream"},
+		{"the first of two counts", []string{"TRIBUTARY_TENANT=a", "TRIBUTARY_TENANT=b"}, func(c config.Config) string { return c.Tenant }, "a"},
+		{"a value with an equals sign", []string{"DATABASE_URL=postgres://a/b?sslmode=require"}, func(c config.Config) string { return c.DatabaseURL.Reveal() }, "postgres://a/b?sslmode=require"},
+		{"a dollar stays", []string{"TRIBUTARY_KEYSET=a$HOME"}, func(c config.Config) string { return c.Keyset.Reveal() }, "a$HOME"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.Load(tt.environ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := tt.get(c); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestLoad_Refuses(t *testing.T) {
+	t.Parallel()
+	const list = "TRIBUTARY_EGRESS_ALLOW: a list of host:port and CIDR:port such as 10.0.0.0/8:443 or [fd00::/8]:443, with commas"
+	const database = ": not a URL such as postgres://user:password@host:5432/database; special characters in it are percent-encoded"
+	const origin = ": not an absolute URL such as https://hub.example.com, without path, query and credentials"
+	tests := []struct{ name, setting, want string }{
+		{"database of another kind", "TRIBUTARY_DATABASE_URL=mysql://c4n4ry@x/y", "TRIBUTARY_DATABASE_URL" + database},
+		{"database as keywords", "DATABASE_URL=host=db password=c4n4ry", "DATABASE_URL" + database},
+		{"database with a raw space", "TRIBUTARY_OWNER_DATABASE_URL=postgres://u:c4n4ry x@h/d", "TRIBUTARY_OWNER_DATABASE_URL" + database},
+		{"connections below what a process needs", "TRIBUTARY_DATABASE_CONNECTIONS=2", "TRIBUTARY_DATABASE_CONNECTIONS: not a whole number from 8 to 10000"},
+		{"connections in words", "TRIBUTARY_DATABASE_CONNECTIONS=many", "TRIBUTARY_DATABASE_CONNECTIONS: not a whole number from 8 to 10000"},
+		{"role prefix", "TRIBUTARY_ROLE_PREFIX=Hub-2", "TRIBUTARY_ROLE_PREFIX: begins with a-z and has at most 50 of a-z, 0-9 and _"},
+		{"listen without a port", "TRIBUTARY_LISTEN=localhost", "TRIBUTARY_LISTEN: not an address such as 127.0.0.1:8080 or :8080"},
+		{"ops port too high", "TRIBUTARY_OPS_LISTEN=:70000", "TRIBUTARY_OPS_LISTEN: not an address such as 127.0.0.1:8080 or :8080"},
+		{"PORT that is none", "PORT=http", "PORT: not an address such as 127.0.0.1:8080 or :8080"},
+		{"public URL without a scheme", "TRIBUTARY_PUBLIC_URL=hub.example.com", "TRIBUTARY_PUBLIC_URL" + origin},
+		{"public URL with a path", "TRIBUTARY_PUBLIC_URL=https://example.com/hub", "TRIBUTARY_PUBLIC_URL" + origin},
+		{"public URL with credentials", "TRIBUTARY_PUBLIC_URL=https://u:c4n4ry@example.com", "TRIBUTARY_PUBLIC_URL" + origin},
+		{"public URL with a query", "TRIBUTARY_PUBLIC_URL=https://example.com?", "TRIBUTARY_PUBLIC_URL" + origin},
+		{"public URL without a host", "TRIBUTARY_PUBLIC_URL=https://:443", "TRIBUTARY_PUBLIC_URL" + origin},
+		{"URL of another kind", "TRIBUTARY_URL=javascript:alert(1)", "TRIBUTARY_URL" + origin},
+		{"certificate without its key", "TRIBUTARY_TLS_CERT_FILE=c.pem", "TRIBUTARY_TLS_CERT_FILE, TRIBUTARY_TLS_KEY_FILE: one without the other; set both or none"},
+		{"proxies by name", "TRIBUTARY_TRUSTED_PROXIES=10.0.0.0/8,lb.internal", "TRIBUTARY_TRUSTED_PROXIES: a list of addresses and CIDRs such as 10.0.0.0/8, with commas"},
+		{"everybody a proxy", "TRIBUTARY_TRUSTED_PROXIES=0.0.0.0/0", "TRIBUTARY_TRUSTED_PROXIES: all addresses cannot be proxies; name yours"},
+		{"everybody a proxy, in disguise", "TRIBUTARY_TRUSTED_PROXIES=::ffff:0.0.0.0/96", "TRIBUTARY_TRUSTED_PROXIES: all addresses cannot be proxies; name yours"},
+		{"unknown role", "TRIBUTARY_ROLES=ingest,router", "TRIBUTARY_ROLES: a list of ingest, api, worker and stream, with commas"},
+		{"retention in days", "TRIBUTARY_RETENTION=30d", "TRIBUTARY_RETENTION: not a duration such as 720h, from 1 to 87600 hours"},
+		{"retention below zero", "TRIBUTARY_RETENTION=-1h", "TRIBUTARY_RETENTION: not a duration such as 720h, from 1 to 87600 hours"},
+		{"limit of nothing", "TRIBUTARY_LIMIT_ROUTES=0", "TRIBUTARY_LIMIT_ROUTES: not a whole number from 1 to 1073741824"},
+		{"exemption without a port", "TRIBUTARY_EGRESS_ALLOW=10.0.0.0/8", list},
+		{"exemption of port zero", "TRIBUTARY_EGRESS_ALLOW=host:0", list},
+		{"exemption of a broken CIDR", "TRIBUTARY_EGRESS_ALLOW=10.0.0.0/99:443", list},
+		{"log level", "TRIBUTARY_LOG_LEVEL=loud", "TRIBUTARY_LOG_LEVEL: one of debug, info, warn, error"},
+		{"log format", "TRIBUTARY_LOG_FORMAT=xml", "TRIBUTARY_LOG_FORMAT: one of auto, text, json"},
+		{"source of Postgres", "TRIBUTARY_POSTGRES=docker", "TRIBUTARY_POSTGRES: one of auto, system, npm"},
+		{"misspelt name", "TRIBUTARY_PUBLIC_ULR=c4n4ry", "TRIBUTARY_PUBLIC_ULR: no such variable; did you mean TRIBUTARY_PUBLIC_URL?"},
+		{"misspelt limit", "TRIBUTARY_LIMIT_ROUTE=3", "TRIBUTARY_LIMIT_ROUTE: no such variable; did you mean TRIBUTARY_LIMIT_ROUTES?"},
+		{"misspelt file", "TRIBUTARY_KEYSETFILE=/x", "TRIBUTARY_KEYSETFILE: no such variable; did you mean TRIBUTARY_KEYSET_FILE?"},
+		{"a file for what is no secret", "TRIBUTARY_PUBLIC_URL_FILE=/x", "TRIBUTARY_PUBLIC_URL_FILE: no such variable; did you mean TRIBUTARY_PUBLIC_URL?"},
+		{"misspelt and empty", "TRIBUTARY_ROLE=", "TRIBUTARY_ROLE: no such variable; did you mean TRIBUTARY_ROLES?"},
+		{"file that is not there", "TRIBUTARY_KEYSET_FILE=/nonexistent/keyset", "TRIBUTARY_KEYSET_FILE: open /nonexistent/keyset: no such file or directory"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Load([]string{tt.setting})
+			want := error(config.Problems{tt.want})
+			if diff := cmp.Diff(want, err); diff != "" {
+				t.Fatal(diff)
+			}
+			if strings.Contains(err.Error(), "c4n4ry") {
+				t.Errorf("the message repeats a value: %v", err)
+			}
+		})
+	}
+
+	t.Run("all in one message", func(t *testing.T) {
+		t.Parallel()
+		_, err := config.Load([]string{"TRIBUTARY_RETENTION=x", "TRIBUTARY_FOO=1", "TRIBUTARY_ROLES=x", "TRIBUTARY_DATABASE_URL=x"})
+		if err == nil {
+			t.Fatal("no error")
+		}
+		for _, name := range []string{"TRIBUTARY_RETENTION", "TRIBUTARY_FOO", "TRIBUTARY_ROLES", "TRIBUTARY_DATABASE_URL"} {
+			if !strings.Contains(err.Error(), "\n  "+name+": ") {
+				t.Errorf("%s is missing in %v", name, err)
+			}
+		}
+	})
+}
+
+func TestLoad_Kubernetes(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load([]string{
+		"TRIBUTARY_SERVICE_HOST=10.0.0.1", "TRIBUTARY_SERVICE_PORT_HTTP=80", "TRIBUTARY_PORT=tcp://10.0.0.1:80", "TRIBUTARY_PORT_80_TCP=tcp://10.0.0.1:80",
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := config.Load([]string{"TRIBUTARY_PORTS=1"}); err == nil {
+		t.Error("what only begins like it passes")
+	}
+}
+
+func TestLoad_Files(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	url := file("url", "postgres://hub:pw@db/tributary\r\n")
+	keyset := file("keyset", "keyset\n")
+	c, err := config.Load([]string{"DATABASE_URL_FILE=" + url, "TRIBUTARY_KEYSET_FILE=" + keyset, "TRIBUTARY_API_KEY_FILE=" + file("key", "trb_x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{c.DatabaseURL.Reveal(), c.Keyset.Reveal(), c.APIKey.Reveal()}
+	if diff := cmp.Diff([]string{"postgres://hub:pw@db/tributary", "keyset", "trb_x"}, got); diff != "" {
+		t.Error(diff)
+	}
+
+	bad := []struct{ name, want string }{
+		{"TRIBUTARY_KEYSET_FILE=" + file("empty", "\n"), "TRIBUTARY_KEYSET_FILE: the file is empty"},
+		{"TRIBUTARY_KEYSET_FILE=" + file("large", strings.Repeat("c4n4ry", 20_000)), "TRIBUTARY_KEYSET_FILE: the file is larger than 65536 bytes"},
+	}
+	for _, tt := range bad {
+		_, err := config.Load([]string{tt.name})
+		if diff := cmp.Diff(error(config.Problems{tt.want}), err); diff != "" {
+			t.Error(diff)
+		}
+	}
+	_, err = config.Load([]string{"TRIBUTARY_KEYSET=a", "TRIBUTARY_KEYSET_FILE=" + keyset})
+	if diff := cmp.Diff(error(config.Problems{"TRIBUTARY_KEYSET: set, and TRIBUTARY_KEYSET_FILE as well; use one of them"}), err); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCheckServe(t *testing.T) {
+	t.Parallel()
+	good := []string{"DATABASE_URL=postgres://a/b", "TRIBUTARY_KEYSET=k", "TRIBUTARY_PUBLIC_URL=https://hub.example.com"}
+	tests := []struct {
+		name    string
+		environ []string
+		want    []string // the names, in order
+	}{
+		{"enough", good, nil},
+		{"nothing", nil, []string{"TRIBUTARY_DATABASE_URL", "TRIBUTARY_KEYSET", "TRIBUTARY_PUBLIC_URL"}},
+		{"the owner's login", append([]string{"TRIBUTARY_OWNER_DATABASE_URL=postgres://o/b"}, good...), []string{"TRIBUTARY_OWNER_DATABASE_URL"}},
+		{"TLS", append([]string{"TRIBUTARY_TLS_CERT_FILE=c", "TRIBUTARY_TLS_KEY_FILE=k"}, good...), []string{"TRIBUTARY_TLS_CERT_FILE"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.Load(tt.environ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			if err := c.CheckServe(); err != nil {
+				for _, problem := range err.(config.Problems) {
+					name, _, _ := strings.Cut(problem, ":")
+					got = append(got, name)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestConfig_ShowsNoSecret(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load([]string{
+		"TRIBUTARY_DATABASE_URL=postgres://login:c4n4ry@db.internal:5432/hub?sslpassword=c4n4ry",
+		"TRIBUTARY_DIRECT_DATABASE_URL=postgres://login:c4n4ry@/hub?host=/run/pg&password=c4n4ry",
+		"TRIBUTARY_KEYSET=c4n4ry", "TRIBUTARY_API_KEY=trb_c4n4ry", "TRIBUTARY_TENANT=acme", "TRIBUTARY_LIMIT_CONNECTIONS=7",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged bytes.Buffer
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("configuration", "config", c)
+	shown := map[string]string{"json": string(encoded), "slog": logged.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		shown[verb] = fmt.Sprintf(verb, c) + fmt.Sprintf(verb, &c) + fmt.Sprintf(verb, struct{ C config.Config }{c})
+	}
+	for how, text := range shown {
+		if strings.Contains(text, "c4n4ry") || strings.Contains(text, fmt.Sprintf("%x", "c4n4ry")) {
+			t.Errorf("%s shows the canary: %s", how, text)
+		}
+	}
+	for _, line := range []string{
+		"TRIBUTARY_DATABASE_URL=postgres://db.internal:5432/hub\n", "TRIBUTARY_DIRECT_DATABASE_URL=postgres://[/run/pg]/hub\n",
+		"TRIBUTARY_KEYSET=REDACTED\n", "TRIBUTARY_API_KEY=REDACTED\n", "TRIBUTARY_TENANT=acme\n", "TRIBUTARY_LIMIT_CONNECTIONS=7\n", "TRIBUTARY_LIMIT_ROUTES=200\n",
+	} {
+		if !strings.Contains(c.String(), line) {
+			t.Errorf("%q is missing in %s", line, c)
+		}
+	}
+	if strings.Contains(c.String(), "TRIBUTARY_LIMIT_ENDPOINTS") || strings.Contains(c.String(), "OWNER") {
+		t.Errorf("shows what is not set: %s", c)
+	}
+}
+
+// What the documentation lists, what is read and what is shown are the same names.
+func TestVariables(t *testing.T) {
+	t.Parallel()
+	documented := map[string]config.Variable{}
+	var order []string
+	for _, v := range config.Variables() {
+		if _, twice := documented[v.Name]; twice || v.What == "" {
+			t.Errorf("%s: twice, or without a word on what it is", v.Name)
+		}
+		documented[v.Name] = v
+		if v.Name != "DATABASE_URL" && v.Name != "PORT" { // shown as what they stand in for
+			order = append(order, v.Name)
+		}
+	}
+	var shown []string
+	for _, s := range (config.Config{}).Settings() {
+		shown = append(shown, s.Name)
+	}
+	if diff := cmp.Diff(order, shown); diff != "" {
+		t.Errorf("names (-documented +shown):\n%s", diff)
+	}
+	for name, value := range map[string]string{
+		"TRIBUTARY_LISTEN": ":8080, or :$PORT", "TRIBUTARY_RETENTION": "720h", "TRIBUTARY_DATABASE_CONNECTIONS": "20",
+		"TRIBUTARY_LIMIT_BODY_BYTES": "1048576", "TRIBUTARY_LIMIT_CONNECTIONS": "", "TRIBUTARY_ROLES": "all",
+	} {
+		if got := documented[name].Default; got != value {
+			t.Errorf("%s: default %q, want %q", name, got, value)
+		}
+	}
+	var secrets []string
+	for _, name := range order {
+		if documented[name].Secret {
+			secrets = append(secrets, name)
+		}
+	}
+	want := []string{"TRIBUTARY_DATABASE_URL", "TRIBUTARY_DIRECT_DATABASE_URL", "TRIBUTARY_OWNER_DATABASE_URL", "TRIBUTARY_KEYSET", "TRIBUTARY_API_KEY"}
+	if diff := cmp.Diff(want, secrets); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseRoles(t *testing.T) {
+	t.Parallel()
+	for list, want := range map[string]string{
+		"": "ingest,api,worker,stream", "worker": "worker", " stream , api ": "api,stream", "ingest,ingest,": "ingest",
+	} {
+		roles, err := config.ParseRoles(list)
+		if err != nil || roles.String() != want {
+			t.Errorf("%q: %q, %v; want %q", list, roles, err, want)
+		}
+	}
+	if _, err := config.ParseRoles("Ingest"); hub.CodeOf(err) != hub.Invalid {
+		t.Errorf("upper case: %v", err)
+	}
+}
