@@ -101,7 +101,8 @@ func receiptsOf(ctx context.Context, tx pgx.Tx, events []hub.Event, inserted map
 	var first hub.EventID
 	found := 0
 	_, err := pgx.ForEachRow(rows, []any{&ord, &first}, func() error {
-		receipts[places[ord-1]] = hub.Receipt{Event: first, Duplicate: true}
+		place := places[ord-1]
+		receipts[place] = hub.Receipt{Event: first, Duplicate: first != events[place].ID} // its own: it was flushed twice
 		found++
 		return nil
 	})

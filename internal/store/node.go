@@ -116,3 +116,25 @@ func (p *Pipeline) Clock(ctx context.Context) (time.Time, error) {
 	}
 	return now, nil
 }
+
+// A GivenUpJob is a job of an event that River discarded, and why.
+type GivenUpJob struct {
+	job.RouteEvent
+	Error string
+}
+
+// GivenUp lists the events' jobs that River discarded within that time. It runs as the river role, on River's pool.
+func GivenUp(ctx context.Context, river *pgxpool.Pool, within time.Duration) ([]GivenUpJob, error) {
+	rows, _ := river.Query(ctx, `
+		SELECT args, coalesce(errors[array_upper(errors, 1)]->>'error', '') FROM tributary_river.river_job
+		 WHERE state = 'discarded' AND queue = $1 AND finalized_at > now() - $2::interval ORDER BY finalized_at, id LIMIT 1000`, job.Events, within)
+	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (GivenUpJob, error) {
+		var j GivenUpJob
+		err := row.Scan(&j.RouteEvent, &j.Error)
+		return j, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list jobs that were given up: %w", failure(err))
+	}
+	return jobs, nil
+}

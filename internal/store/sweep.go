@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // sweepBatch bounds one DELETE: its locks are held for a moment only.
@@ -27,6 +28,15 @@ func (p *Pipeline) SweepIdempotency(ctx context.Context) (int64, error) {
 		DELETE FROM tributary.idempotency i USING (
 			SELECT caller, hash FROM tributary.idempotency WHERE expires_at < now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED) x
 		 WHERE i.caller = x.caller AND i.hash = x.hash`, sweepBatch)
+}
+
+// SweepTombstones forgets deleted keys of channels' state once no older write can come any more, at most a batch.
+func (p *Pipeline) SweepTombstones(ctx context.Context, age time.Duration) (int64, error) {
+	return p.sweep(ctx, `
+		DELETE FROM tributary.state s USING (
+			SELECT tenant_id, channel, key FROM tributary.state WHERE data IS NULL AND at < now() - $1::interval
+			 ORDER BY tenant_id, channel, key LIMIT $2 FOR UPDATE SKIP LOCKED) x
+		 WHERE s.tenant_id = x.tenant_id AND s.channel = x.channel AND s.key = x.key`, age, sweepBatch)
 }
 
 // The bounds of an endpoint's ring of rejections. One cause may fill at most half of it.

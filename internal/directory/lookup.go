@@ -1,0 +1,205 @@
+package directory
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+)
+
+// The bounds of asking Postgres about what is not known here.
+const (
+	recheckEvery  = time.Second // at most one read a second for one token
+	lookupWaiting = 64          // callers that wait for the two connections; one more is Unavailable
+	lookupTimeout = 3 * time.Second
+	lookupMemory  = 20_000 // things that are remembered as absent, or as just asked for
+)
+
+// EndpointByToken is the endpoint that /in/{token} names; hub.NotFound where there is none.
+func (d *Directory) EndpointByToken(ctx context.Context, token string) (*Endpoint, error) {
+	hash := hub.HashToken(token)
+	if e := d.endpointByHash(hash); e != nil {
+		return e, nil
+	}
+	id, err := d.misses.find(ctx, "token:"+string(hash[:]), func(ctx context.Context) (hub.TenantID, error) {
+		return d.o.Pipeline.TenantByToken(ctx, hash)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.load(ctx, id); err != nil {
+		return nil, err
+	}
+	if e := d.endpointByHash(hash); e != nil {
+		return e, nil
+	}
+	return nil, hub.Errorf(hub.NotFound, "no such endpoint")
+}
+
+func (d *Directory) endpointByHash(hash [32]byte) *Endpoint {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.tokens[hash]
+}
+
+// Recheck is asked before a webhook is refused for a reason that another node may just have removed: it looks whether
+// e is still the newest, at most once a second an endpoint, and answers what is. A read that fails is Unavailable:
+// then the refusal may be our fault.
+func (d *Directory) Recheck(ctx context.Context, e *Endpoint) (*Endpoint, error) {
+	if !d.misses.due("recheck:" + string(e.hash[:])) {
+		return d.orGone(e.hash)
+	}
+	versions, err := d.o.Pipeline.ConfigVersions(ctx, []hub.TenantID{e.Tenant.ID})
+	if err != nil {
+		return nil, err
+	}
+	if versions[e.Tenant.ID] != e.Tenant.ConfigVersion {
+		if _, err := d.load(ctx, e.Tenant.ID); err != nil {
+			return nil, err
+		}
+	}
+	return d.orGone(e.hash)
+}
+
+func (d *Directory) orGone(hash [32]byte) (*Endpoint, error) {
+	if e := d.endpointByHash(hash); e != nil {
+		return e, nil
+	}
+	return nil, hub.Errorf(hub.NotFound, "no such endpoint")
+}
+
+// KeyByHash is the API key of that hash, a tenant's or an operator's, neither revoked nor unknown; whether it has
+// expired is the caller's to judge by the clock. hub.NotFound where there is none.
+func (d *Directory) KeyByHash(ctx context.Context, hash [32]byte) (*Key, error) {
+	if key := d.knownKey(hash); key != nil {
+		return key, nil
+	}
+	tenant, err := d.misses.find(ctx, "key:"+string(hash[:]), func(ctx context.Context) (hub.TenantID, error) {
+		id, err := d.o.Pipeline.TenantByKey(ctx, hash)
+		if hub.CodeOf(err) == hub.NotFound {
+			return id, d.loadOperatorKey(ctx, hash)
+		}
+		return id, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !tenant.IsZero() {
+		if _, err := d.load(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	if key := d.knownKey(hash); key != nil {
+		return key, nil
+	}
+	return nil, hub.Errorf(hub.NotFound, "no such key")
+}
+
+// An operatorKey is believed until the next look would be due: operators have no config_version.
+type operatorKey struct {
+	*Key
+	until time.Time
+}
+
+func (d *Directory) knownKey(hash [32]byte) *Key {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if key := d.keys[hash]; key != nil {
+		return key
+	}
+	if key := d.operators[hash]; d.o.Now().Before(key.until) {
+		return key.Key
+	}
+	return nil
+}
+
+func (d *Directory) loadOperatorKey(ctx context.Context, hash [32]byte) error {
+	found, err := d.o.Pipeline.OperatorKey(ctx, hash)
+	if err == nil && found.RevokedAt != nil {
+		err = hub.Errorf(hub.NotFound, "no such key")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		delete(d.operators, hash)
+		return err
+	}
+	d.operators[hash] = operatorKey{Key: &Key{Key: found.Key, hash: hash}, until: d.o.Now().Add(d.o.Interval)}
+	return nil
+}
+
+// lookups is the lane of questions about what is not known here. What Postgres does not know either is remembered
+// as absent for a second, so that a flood for one name is one read a second.
+type lookups struct {
+	now     func() time.Time
+	flights singleflight.Group
+	waiting chan struct{} // holds a token for each caller
+
+	mu    sync.Mutex // guards asked
+	asked map[string]time.Time
+}
+
+func newLookups(now func() time.Time) *lookups {
+	return &lookups{now: now, waiting: make(chan struct{}, lookupWaiting), asked: map[string]time.Time{}}
+}
+
+func (l *lookups) find(ctx context.Context, name string, ask func(context.Context) (hub.TenantID, error)) (hub.TenantID, error) {
+	if !l.isDue(name) {
+		return hub.TenantID{}, hub.Errorf(hub.NotFound, "not found")
+	}
+	select {
+	case l.waiting <- struct{}{}:
+		defer func() { <-l.waiting }()
+	default:
+		return hub.TenantID{}, &hub.Error{Code: hub.Unavailable, Message: "too many unknown names at once", RetryAfter: time.Second}
+	}
+	got, err, _ := l.flights.Do(name, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
+		defer cancel()
+		id, err := ask(ctx)
+		if hub.CodeOf(err) == hub.NotFound {
+			l.due(name)
+		}
+		return id, err
+	})
+	if err != nil {
+		return hub.TenantID{}, err
+	}
+	return got.(hub.TenantID), nil
+}
+
+// due says whether nobody has asked for name within the last second, and notes that somebody does now.
+func (l *lookups) due(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	if now.Sub(l.asked[name]) < recheckEvery {
+		return false
+	}
+	if len(l.asked) >= lookupMemory {
+		l.pruneLocked(now)
+	}
+	l.asked[name] = now
+	return true
+}
+
+func (l *lookups) isDue(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now().Sub(l.asked[name]) >= recheckEvery
+}
+
+// pruneLocked forgets what is over; where all is fresh, everything: that costs reads, never memory.
+func (l *lookups) pruneLocked(now time.Time) {
+	for name, at := range l.asked {
+		if now.Sub(at) >= recheckEvery {
+			delete(l.asked, name)
+		}
+	}
+	if len(l.asked) >= lookupMemory {
+		clear(l.asked)
+	}
+}

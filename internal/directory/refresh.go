@@ -1,0 +1,94 @@
+package directory
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+)
+
+// Start begins to look for newer versions, every few seconds and whenever Look is called.
+func (d *Directory) Start(ctx context.Context) error {
+	ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
+	d.stopped = make(chan struct{})
+	go func() {
+		defer close(d.stopped)
+		d.watch(ctx)
+	}()
+	return nil
+}
+
+// Stop ends the looking.
+func (d *Directory) Stop(ctx context.Context) error {
+	if d.stop == nil {
+		return nil
+	}
+	d.stop()
+	select {
+	case <-d.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *Directory) watch(ctx context.Context) {
+	ticker := time.NewTicker(d.o.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-d.look:
+		}
+		if err := d.refresh(ctx); err != nil && ctx.Err() == nil {
+			d.o.Log.WarnContext(ctx, "configuration not refreshed", "error", err)
+		}
+	}
+}
+
+// Look makes the directory look for newer versions now: after signals may have been missed.
+func (d *Directory) Look() {
+	select {
+	case d.look <- struct{}{}:
+	default:
+	}
+}
+
+// Changed is told that a tenant has a new version, by this node's own change or by a signal. It waits until the
+// tenant is loaded where it is known; who is not known is loaded at its first use.
+func (d *Directory) Changed(ctx context.Context, tenant hub.TenantID, version int64) {
+	t := d.known(tenant)
+	if t == nil || version != 0 && t.ConfigVersion >= version {
+		return
+	}
+	if _, err := d.load(ctx, tenant); err != nil && hub.CodeOf(err) != hub.NotFound {
+		d.o.Log.WarnContext(ctx, "changed tenant not loaded", "tenant", tenant, "error", err)
+		d.Look()
+	}
+}
+
+func (d *Directory) refresh(ctx context.Context) error {
+	d.mu.RLock()
+	known := make([]hub.TenantID, 0, len(d.tenants))
+	for id := range d.tenants {
+		known = append(known, id)
+	}
+	d.mu.RUnlock()
+	for some := range slices.Chunk(known, 1000) {
+		versions, err := d.o.Pipeline.ConfigVersions(ctx, some)
+		if err != nil {
+			return err
+		}
+		for _, id := range some {
+			if t := d.known(id); t != nil && t.ConfigVersion != versions[id] {
+				if _, err := d.load(ctx, id); err != nil && hub.CodeOf(err) != hub.NotFound {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// binary is the hub as it is built for users, once per test process.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "tributary-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "tributary")
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/tributary").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// A devFile is dev.json as the contract has it.
+type devFile struct {
+	URL         string `json:"url"`
+	Tenant      string `json:"tenant"`
+	OperatorKey string `json:"operator_key"`
+	TenantKey   string `json:"tenant_key"`
+	Issuer      string `json:"issuer"`
+	Audience    string `json:"audience"`
+	DatabaseURL string `json:"database_url"`
+	Endpoints   map[string]struct {
+		ID     string `json:"id"`
+		URL    string `json:"url"`
+		Secret string `json:"secret"`
+	} `json:"endpoints"`
+}
+
+// A hub is one `tributary dev`, which a test may kill and start again on the same data and port.
+type hub struct {
+	dir    string // its data folder
+	listen string
+	dev    devFile
+	cmd    *exec.Cmd
+	ended  chan struct{}
+	out    *lockedBuffer
+}
+
+// startHub starts a hub on a folder of its own and a free port, and stops it with the test.
+func startHub(t *testing.T) *hub {
+	t.Helper()
+	h := &hub{dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0", out: &lockedBuffer{}}
+	t.Cleanup(func() {
+		h.terminate(t)
+		if t.Failed() {
+			t.Logf("the hub said:\n%s", h.out.tail(8000))
+		}
+	})
+	h.start(t)
+	return h
+}
+
+// start runs the binary and waits until it serves. The port of the first start is kept.
+func (h *hub) start(t *testing.T) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Remove(filepath.Join(h.dir, "dev.json")) // rewritten at each start: its return says that the hub serves
+	h.cmd = exec.Command(path, "dev", "--listen", h.listen, "--data-dir", h.dir)
+	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
+	h.cmd.Env = append(os.Environ(), "TRIBUTARY_OPS_LISTEN=127.0.0.1:0")
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := h.cmd.Start(); err != nil {
+		t.Fatalf("start the hub: %v", err)
+	}
+	ended := make(chan struct{})
+	h.ended = ended
+	go func() {
+		_ = h.cmd.Wait()
+		close(ended)
+	}()
+	h.await(t)
+	h.listen = strings.TrimPrefix(h.dev.URL, "http://")
+}
+
+func (h *hub) await(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if dev, err := h.readDev(); err == nil && healthy(ctx, dev.URL) {
+			h.same(t, dev)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-h.ended:
+			t.Fatalf("the hub ended by itself:\n%s", h.out.tail(8000))
+		case <-ctx.Done():
+			t.Fatalf("the hub was not ready in a minute:\n%s", h.out.tail(8000))
+		}
+	}
+}
+
+func (h *hub) readDev() (devFile, error) {
+	content, err := os.ReadFile(filepath.Join(h.dir, "dev.json"))
+	if err != nil {
+		return devFile{}, err
+	}
+	var dev devFile
+	return dev, json.Unmarshal(content, &dev)
+}
+
+// same checks that a later start found everything again: tenant, keys, endpoints with their secrets.
+func (h *hub) same(t *testing.T, dev devFile) {
+	t.Helper()
+	if h.dev.URL == "" {
+		h.dev = dev
+		return
+	}
+	dev.DatabaseURL = h.dev.DatabaseURL
+	if diff := cmp.Diff(h.dev, dev); diff != "" {
+		t.Fatalf("dev.json changed with a restart (-before +after):\n%s", diff)
+	}
+}
+
+func healthy(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}
+
+// kill ends the hub as a crash does.
+func (h *hub) kill() {
+	_ = h.cmd.Process.Kill()
+	<-h.ended
+}
+
+// terminate ends the hub in order.
+func (h *hub) terminate(t *testing.T) {
+	t.Helper()
+	if h.cmd == nil || h.cmd.Process == nil {
+		return
+	}
+	_ = h.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-h.ended:
+	case <-time.After(30 * time.Second):
+		t.Error("the hub did not end within 30 s of SIGTERM")
+		h.kill()
+	}
+}
+
+// database is the hub's, as its owner.
+func (h *hub) database(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), h.dev.DatabaseURL)
+	if err != nil {
+		t.Fatalf("connect to the hub's database: %v", err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// api calls the admin API with the tenant's key, or another, and gives the status and the decoded answer.
+func (h *hub) api(t *testing.T, method, path string, body any) (int, map[string]any) {
+	t.Helper()
+	return h.apiAs(t, h.dev.TenantKey, method, path, body)
+}
+
+func (h *hub) apiAs(t *testing.T, key, method, path string, body any) (int, map[string]any) {
+	t.Helper()
+	var in io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, h.dev.URL+path, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer res.Body.Close()
+	answer := map[string]any{}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatalf("%s %s: %d with a body that is no JSON: %v", method, path, res.StatusCode, err)
+	}
+	return res.StatusCode, answer
+}
+
+// token asks the development issuer for one of that subject.
+func (h *hub) token(t *testing.T, sub string, claims map[string]any) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"token", "--sub", sub}
+	for name, value := range claims {
+		args = append(args, "--claim", fmt.Sprintf("%s=%v", name, value))
+	}
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(os.Environ(), "TRIBUTARY_DATA_DIR="+h.dir)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tributary token: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// A lockedBuffer keeps the end of what a process says.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) tail(n int) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.buf.String()
+	return s[max(0, len(s)-n):]
+}

@@ -1,0 +1,50 @@
+package ingest
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/provider"
+)
+
+// newEvent is the event that a verified request becomes, or one in monitor mode that did not verify: that takes no
+// dedup key, so that a stranger cannot occupy a genuine event's.
+func newEvent(ep *directory.Endpoint, v provider.Verdict, header http.Header, body []byte, at time.Time) hub.Event {
+	return hub.Event{
+		Tenant:     ep.Tenant.ID,
+		ID:         hub.NewID[hub.EventID](),
+		Endpoint:   ep.ID,
+		Provider:   ep.Endpoint.Provider,
+		Type:       v.Type,
+		ProviderID: v.ProviderID,
+		ReceivedAt: at,
+		Verified:   v.OK,
+		Cause:      v.Cause,
+		Secret:     v.Secret,
+		Header:     header,
+		Body:       body,
+		Dedup:      v.Dedup,
+	}
+}
+
+// credentialHeaders are sealed, wherever a preset says nothing of them: they may be the sender's, or a proxy's.
+var credentialHeaders = []string{"Authorization", "Cookie", "Proxy-Authorization"}
+
+// splitHeader parts what carries credentials from what may be shown. Without credentials the header itself comes
+// back, uncopied.
+func splitHeader(h http.Header) (shown, credentials http.Header) {
+	for _, name := range credentialHeaders {
+		values, ok := h[name]
+		if !ok {
+			continue
+		}
+		if credentials == nil {
+			h, credentials = h.Clone(), http.Header{}
+		}
+		credentials[name] = values
+		delete(h, name)
+	}
+	return h, credentials
+}

@@ -1,0 +1,193 @@
+// Package ingest takes providers' webhooks in. It finds the endpoint, verifies the raw body, and answers only after
+// the commit that holds the event. It knows neither SQL nor routes.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/meter"
+	"github.com/tributary-hub/tributary/internal/problem"
+	"github.com/tributary-hub/tributary/internal/provider"
+)
+
+// Handler serves /in/{token}.
+type Handler struct {
+	directory *directory.Directory // tenants' configuration in memory; a miss reads Postgres
+	meter     *meter.Meter
+	intake    *Intake   // group commit: one transaction serves many callers
+	notes     *Notebook // what is written later and may be dropped: rejections, uses of secrets
+	now       func() time.Time
+}
+
+// NewHandler makes the handler of its parts; all are required.
+func NewHandler(d *directory.Directory, m *meter.Meter, i *Intake, n *Notebook, now func() time.Time) *Handler {
+	return &Handler{directory: d, meter: m, intake: i, notes: n, now: now}
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	harmless(w.Header())
+	answer, err := h.accept(w, r)
+	if err != nil {
+		problem.Write(w, r, err)
+		return
+	}
+	answer.write(w)
+}
+
+// accept is the way of one webhook, top to bottom. Before the commit nothing is stored but a rejection; after it
+// nothing can fail the sender.
+func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error) {
+	ctx := r.Context()
+	ep, err := h.endpoint(ctx, r.PathValue("token"))
+	if err != nil {
+		return answer{}, err
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return answer{}, hub.Errorf(hub.MethodNotAllowed, "webhooks are posted")
+	}
+	body, err := readBody(w, r, *ep.Tenant.Limits.BodyBytes) // these bytes are verified, stored and shown; nobody re-encodes them
+	if err != nil {
+		return answer{}, err
+	}
+	arrived := h.now()
+	ep, verdict, err := h.verify(ctx, ep, r, body, arrived)
+	if err != nil {
+		return answer{}, err
+	}
+	h.notes.used(ep, verdict, arrived)
+	switch {
+	case verdict.Handshake != nil:
+		return answerHandshake(verdict.Handshake), nil
+	case !verdict.OK:
+		h.meter.Rejected(ep.Tenant.ID)
+		h.notes.reject(rejected{endpoint: ep, request: r, body: body, verdict: verdict, at: arrived})
+		if ep.Mode != hub.ModeMonitor {
+			return answer{}, verdict.Err()
+		}
+	}
+	if err := h.meter.AdmitWebhook(ep.Tenant.ID, ep.Tenant.Limits); err != nil { // only verified events spend the tenant's rate
+		return answer{}, err
+	}
+	receipt, err := h.intake.Commit(ctx, newEvent(ep, verdict, r.Header, body, arrived))
+	if err != nil {
+		return answer{}, fmt.Errorf("commit event: %w", err)
+	}
+	h.meter.Received(ep.Tenant.ID, receipt.Duplicate)
+	return answerEvent(receipt), nil
+}
+
+// endpoint is the one that the token names, if it takes webhooks. Another node may have just enabled it, so that is
+// asked before it is refused.
+func (h *Handler) endpoint(ctx context.Context, token string) (*directory.Endpoint, error) {
+	ep, err := h.directory.EndpointByToken(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if refusal(ep) == nil {
+		return ep, nil
+	}
+	if ep, err = h.directory.Recheck(ctx, ep); err != nil {
+		return nil, err
+	}
+	return ep, refusal(ep)
+}
+
+func refusal(ep *directory.Endpoint) error {
+	switch {
+	case ep.Tenant.State == hub.Suspended:
+		return hub.Errorf(hub.TenantSuspended, "the tenant is suspended")
+	case ep.State == hub.Disabled:
+		return hub.Errorf(hub.EndpointDisabled, "the endpoint is disabled")
+	case ep.Provider == nil:
+		return hub.Errorf(hub.Unavailable, "this node cannot use the endpoint's provider or its configuration")
+	}
+	return nil
+}
+
+// verify judges the request by the secrets that are known here, and where none fits, by those that Postgres has. A
+// secret that does not open makes a mismatch our fault.
+func (h *Handler) verify(ctx context.Context, ep *directory.Endpoint, r *http.Request, body []byte, at time.Time) (*directory.Endpoint, provider.Verdict, error) {
+	verdict := ep.Provider.Verify(ctx, requestOf(ep, r, body, at))
+	if verdict.Fault != nil {
+		return nil, provider.Verdict{}, verdict.Fault
+	}
+	if verdict.Cause != hub.SignatureMismatch && verdict.Cause != hub.NoActiveSecret {
+		return ep, verdict, nil
+	}
+	newest, err := h.directory.Recheck(ctx, ep)
+	if err != nil {
+		return nil, provider.Verdict{}, err
+	}
+	if err := refusal(newest); err != nil {
+		return nil, provider.Verdict{}, err
+	}
+	if newest != ep {
+		verdict = newest.Provider.Verify(ctx, requestOf(newest, r, body, at))
+	}
+	if verdict.Fault != nil {
+		return nil, provider.Verdict{}, verdict.Fault
+	}
+	if !verdict.OK && newest.Sealed {
+		return nil, provider.Verdict{}, hub.Errorf(hub.Unavailable, "a signing secret of the endpoint cannot be opened")
+	}
+	return newest, verdict, nil
+}
+
+func requestOf(ep *directory.Endpoint, r *http.Request, body []byte, at time.Time) provider.Request {
+	return provider.Request{
+		Method: r.Method, Query: r.URL.Query(), Header: r.Header, Body: body,
+		Secrets: ep.Secrets, At: at,
+	}
+}
+
+// bodyTimeout bounds the reading of a body; providers wait 10 s for the whole answer.
+const bodyTimeout = 30 * time.Second
+
+// readBody reads the raw bytes once. A body above the cap is refused, never truncated; a compressed one is refused,
+// since what was signed is not known then.
+func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, hub.Errorf(hub.CompressedBody, "compressed bodies are not taken")
+	}
+	if r.ContentLength > int64(limit) {
+		return nil, tooLarge(limit)
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // a server without deadlines waits for its client
+	buffer := make([]byte, 0, max(512, r.ContentLength+1))                         // one more, so that EOF shows without growing
+	body, err := readAll(http.MaxBytesReader(w, r.Body, int64(limit)), buffer)
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return nil, tooLarge(limit)
+	}
+	if err != nil {
+		return nil, hub.Errorf(hub.Malformed, "the body could not be read to its end")
+	}
+	return body, nil
+}
+
+func tooLarge(limit int) error {
+	return hub.Errorf(hub.TooLarge, "a webhook has at most %d bytes here", limit)
+}
+
+func readAll(r io.Reader, buffer []byte) ([]byte, error) {
+	for {
+		if len(buffer) == cap(buffer) {
+			buffer = append(buffer, 0)[:len(buffer)]
+		}
+		n, err := r.Read(buffer[len(buffer):cap(buffer)])
+		buffer = buffer[:len(buffer)+n]
+		if errors.Is(err, io.EOF) {
+			return buffer, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/groupcommit"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/secret"
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// InsertFunc commits events in one transaction; store.Pipeline.InsertEvents is the one there is, and tests of
+// failures stand before it.
+type InsertFunc func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error)
+
+// IntakeOptions of an Intake.
+type IntakeOptions struct {
+	Insert  InsertFunc            // required
+	Keeper  *secret.Keeper        // required: seals headers that carry credentials
+	Metrics prometheus.Registerer // required
+	Log     *slog.Logger          // required
+}
+
+// An Intake commits events: callers each wait for their own receipt while one transaction serves many.
+type Intake struct {
+	group   *groupcommit.Group[hub.Event, hub.Receipt]
+	keeper  *secret.Keeper
+	metrics intakeMetrics
+}
+
+// The bounds of the intake. A full queue is 503: the provider keeps the webhook and comes again.
+const (
+	flushEvents = 400
+	flushBytes  = 8 << 20
+	queueEvents = 8192
+	queueBytes  = 128 << 20
+)
+
+// NewIntake makes an Intake; it serves nobody before Start.
+func NewIntake(o IntakeOptions) *Intake {
+	i := &Intake{keeper: o.Keeper}
+	i.group = groupcommit.New(groupcommit.Options[hub.Event]{
+		MaxItems:   flushEvents,
+		MaxBytes:   flushBytes,
+		Queue:      queueEvents,
+		QueueBytes: queueBytes,
+		Size:       func(e hub.Event) int { return 512 + len(e.Body) },
+		Turn:       func(e hub.Event) [16]byte { return e.Tenant },
+		Alone:      func(err error) bool { return !store.IsUnavailable(err) }, // a lost connection may have committed, and another will not help
+	}, func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
+		receipts, err := o.Insert(ctx, events)
+		i.metrics.flushed(len(events), err)
+		if err != nil {
+			o.Log.WarnContext(ctx, "events not committed", "events", len(events), "error", err)
+		}
+		return receipts, err
+	})
+	i.metrics = newIntakeMetrics(o.Metrics, i.group.Waiting)
+	return i
+}
+
+// Commit returns after the commit that holds the event. hub.Unavailable where the queue is full or the database does
+// not answer: the event may have been committed all the same, and the sender's retry is told of a duplicate.
+func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
+	shown, credentials := splitHeader(e.Header)
+	if credentials != nil {
+		sealed, err := i.seal(e, credentials)
+		if err != nil {
+			return hub.Receipt{}, err
+		}
+		e.Header, e.Sealed = shown, sealed
+	}
+	receipt, err := i.group.Do(ctx, e)
+	switch {
+	case errors.Is(err, groupcommit.ErrFull):
+		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "too many webhooks wait to be committed")
+	case errors.Is(err, groupcommit.ErrStopped):
+		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the hub is stopping")
+	case err != nil && ctx.Err() != nil:
+		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the sender left before the commit")
+	}
+	return receipt, err
+}
+
+func (i *Intake) seal(e hub.Event, credentials http.Header) ([]byte, error) {
+	sealed, err := i.keeper.Seal(secret.EventHeaders, store.EncodeHeader(credentials), e.Tenant[:], e.ID[:])
+	if err != nil {
+		return nil, fmt.Errorf("seal headers: %w", err)
+	}
+	return sealed, nil
+}
+
+// Start lets flushes begin.
+func (i *Intake) Start(ctx context.Context) error { return i.group.Start(ctx) }
+
+// Stop refuses new events and returns when those that wait are committed, or ctx is done.
+func (i *Intake) Stop(ctx context.Context) error { return i.group.Stop(ctx) }

@@ -1,0 +1,161 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/ingest"
+	"github.com/tributary-hub/tributary/internal/secret"
+	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/storetest"
+)
+
+// The failures of the commit: not done, done but reported failed, and the sender's next try after each.
+
+func TestCommit_NotDone(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	away := true
+	intake := ingest.StartIntake(t, newKeeper(t), func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
+		if away {
+			return nil, hub.Errorf(hub.Unavailable, "the database does not answer")
+		}
+		return db.Pipeline.InsertEvents(ctx, events)
+	})
+	event := db.Event(t, "stripe")
+
+	if _, err := intake.Commit(t.Context(), event); hub.CodeOf(err) != hub.Unavailable {
+		t.Fatalf("first commit: %v, want unavailable", err)
+	}
+	away = false
+	again := db.Event(t, "stripe", storetest.SameDelivery(event))
+	receipt, err := intake.Commit(t.Context(), again)
+	if err != nil || receipt.Duplicate || receipt.Event != again.ID {
+		t.Fatalf("second commit: %+v, %v; want it new", receipt, err)
+	}
+	wantJobs(t, db, again.ID)
+}
+
+func TestCommit_LostAnswer(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	lose := true
+	intake := ingest.StartIntake(t, newKeeper(t), func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
+		receipts, err := db.Pipeline.InsertEvents(ctx, events)
+		if lose {
+			return nil, hub.Errorf(hub.Unavailable, "connection lost") // committed, but nobody heard
+		}
+		return receipts, err
+	})
+	event := db.Event(t, "stripe")
+
+	if _, err := intake.Commit(t.Context(), event); hub.CodeOf(err) != hub.Unavailable { // the sender will retry
+		t.Fatalf("first commit: %v, want unavailable", err)
+	}
+	lose = false
+	again := db.Event(t, "stripe", storetest.SameDelivery(event))
+	receipt, err := intake.Commit(t.Context(), again)
+	if err != nil || !receipt.Duplicate || receipt.Event != event.ID {
+		t.Fatalf("second commit: %+v, %v; want a duplicate of %s", receipt, err, event.ID)
+	}
+	wantJobs(t, db, event.ID)
+}
+
+func TestCommit_PoisonedNeighbour(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	release := make(chan struct{})
+	first := true
+	intake := ingest.StartIntake(t, newKeeper(t), func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
+		if first { // hold one flush, so that the others meet in a batch
+			first = false
+			<-release
+		}
+		return db.Pipeline.InsertEvents(ctx, events)
+	})
+	poisoned := db.Event(t, "stripe")
+	poisoned.Type = "nul\x00" // which text cannot hold
+	good := db.Event(t, "stripe")
+	opener := db.Event(t, "stripe")
+
+	results := make(chan error, 3)
+	for _, e := range []hub.Event{opener, poisoned, good} {
+		go func() {
+			_, err := intake.Commit(t.Context(), e)
+			if e.ID == poisoned.ID {
+				if err == nil {
+					err = errors.New("the poisoned event was committed")
+				} else {
+					err = nil
+				}
+			}
+			results <- err
+		}()
+	}
+	close(release)
+	for range 3 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := storetest.Value[int](t, db, `SELECT count(*) FROM tributary.events`); got != 2 {
+		t.Errorf("%d events committed, want the 2 good ones", got)
+	}
+}
+
+func TestCommit_SealsCredentials(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	keeper := newKeeper(t)
+	intake := ingest.StartIntake(t, keeper, db.Pipeline.InsertEvents)
+	event := db.Event(t, "stripe")
+	event.Header = http.Header{"Authorization": {"Basic c2VjcmV0"}, "Cookie": {"a=b"}, "X-Shown": {"yes"}}
+	if _, err := intake.Commit(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	var header, sealed []byte
+	err := db.Owner.QueryRow(t.Context(), `SELECT header, sealed FROM tributary.events WHERE id = $1`, event.ID).Scan(&header, &sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(http.Header{"X-Shown": {"yes"}}, store.DecodeHeader(header)); diff != "" {
+		t.Errorf("shown (-want +got):\n%s", diff)
+	}
+	opened, err := keeper.Open(secret.EventHeaders, sealed, event.Tenant[:], event.ID[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := http.Header{"Authorization": {"Basic c2VjcmV0"}, "Cookie": {"a=b"}}
+	if diff := cmp.Diff(want, store.DecodeHeader(opened)); diff != "" {
+		t.Errorf("sealed (-want +got):\n%s", diff)
+	}
+}
+
+func wantJobs(t *testing.T, db *storetest.DB, events ...hub.EventID) {
+	t.Helper()
+	want := make([]string, len(events))
+	for i, id := range events {
+		want[i] = id.String()
+	}
+	if diff := cmp.Diff(want, db.Jobs(t)); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+}
+
+func newKeeper(t *testing.T) *secret.Keeper {
+	t.Helper()
+	keyset, err := secret.NewKeyset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper, err := secret.Open(keyset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keeper
+}

@@ -1,0 +1,202 @@
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/provider"
+	"github.com/tributary-hub/tributary/internal/secret"
+	"github.com/tributary-hub/tributary/internal/server"
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// NotebookOptions of a Notebook.
+type NotebookOptions struct {
+	Pipeline *store.Pipeline  // required
+	Keeper   *secret.Keeper   // required: seals headers that carry credentials
+	Log      *slog.Logger     // required
+	Interval time.Duration    // between counts of secrets' uses; default 5 s
+	Now      func() time.Time // default time.Now
+}
+
+// A Notebook is what ingest writes beside events: rejections, at once, and which secrets match, every few seconds.
+// Nobody waits for it. Its queue is bounded, and what does not fit is dropped: a flood of bad requests must not
+// become a flood of writes.
+type Notebook struct {
+	o       NotebookOptions
+	queue   chan rejected
+	buckets *buckets
+
+	mu   sync.Mutex // guards uses
+	uses map[hub.SecretID]store.SecretUse
+
+	stop    chan struct{}
+	once    sync.Once
+	stopped chan struct{}
+}
+
+// rejected is a webhook that was refused, before it is explained and written.
+type rejected struct {
+	endpoint *directory.Endpoint
+	request  *http.Request
+	body     []byte
+	verdict  provider.Verdict
+	at       time.Time
+}
+
+const (
+	queueRejected = 256
+	batchRejected = 32
+	wholeBody     = 64 << 10 // a larger body is kept as its first KiB and cannot be retried
+	firstBytes    = 1 << 10
+)
+
+// NewNotebook makes a Notebook; it writes nothing before Start.
+func NewNotebook(o NotebookOptions) *Notebook {
+	if o.Interval == 0 {
+		o.Interval = 5 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Notebook{
+		o: o, queue: make(chan rejected, queueRejected), buckets: newBuckets(o.Now),
+		uses: map[hub.SecretID]store.SecretUse{}, stop: make(chan struct{}),
+	}
+}
+
+// Start begins to write.
+func (n *Notebook) Start(ctx context.Context) error {
+	n.stopped = make(chan struct{})
+	go func() {
+		defer close(n.stopped)
+		n.write(context.WithoutCancel(ctx))
+	}()
+	return nil
+}
+
+// Stop writes what is there and ends.
+func (n *Notebook) Stop(ctx context.Context) error {
+	n.once.Do(func() { close(n.stop) })
+	if n.stopped == nil {
+		return nil
+	}
+	select {
+	case <-n.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reject notes a refused webhook, unless its endpoint and sender have had their share or the queue is full.
+func (n *Notebook) reject(r rejected) {
+	if !n.buckets.take(r.endpoint.ID, server.ClientAddr(r.request.Context())) {
+		return
+	}
+	select {
+	case n.queue <- r:
+	default:
+	}
+}
+
+// used counts the secrets that matched, candidates too.
+func (n *Notebook) used(ep *directory.Endpoint, v provider.Verdict, at time.Time) {
+	if v.Secret.IsZero() && len(v.Candidates) == 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !v.Secret.IsZero() {
+		n.countLocked(ep.Tenant.ID, v.Secret, at)
+	}
+	for _, id := range v.Candidates {
+		n.countLocked(ep.Tenant.ID, id, at)
+	}
+}
+
+func (n *Notebook) countLocked(tenant hub.TenantID, id hub.SecretID, at time.Time) {
+	use := n.uses[id]
+	n.uses[id] = store.SecretUse{Tenant: tenant, Secret: id, Matches: use.Matches + 1, LastAt: at}
+}
+
+func (n *Notebook) write(ctx context.Context) {
+	ticker := time.NewTicker(n.o.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case r := <-n.queue:
+			n.writeRejections(ctx, r)
+		case <-ticker.C:
+			n.writeUses(ctx)
+		case <-n.stop:
+			for len(n.queue) > 0 {
+				n.writeRejections(ctx, <-n.queue)
+			}
+			n.writeUses(ctx)
+			return
+		}
+	}
+}
+
+// writeRejections writes first and what waits behind it.
+func (n *Notebook) writeRejections(ctx context.Context, first rejected) {
+	batch := []store.Rejected{n.explain(first)}
+	for len(n.queue) > 0 && len(batch) < batchRejected {
+		batch = append(batch, n.explain(<-n.queue))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := n.o.Pipeline.InsertRejections(ctx, batch); err != nil {
+		n.o.Log.WarnContext(ctx, "rejections not written", "rejections", len(batch), "error", err)
+	}
+}
+
+// explain is the slow lane: it may try what the verdict need not, to say what went wrong.
+func (n *Notebook) explain(r rejected) store.Rejected {
+	detail := r.verdict.Detail
+	if sentences := r.endpoint.Provider.Explain(requestOf(r.endpoint, r.request, r.body, r.at)); len(sentences) > 0 {
+		detail = sentences[0]
+	}
+	shown, credentials := splitHeader(r.request.Header)
+	out := store.Rejected{
+		Tenant: r.endpoint.Tenant.ID,
+		Rejection: hub.Rejection{
+			ID: hub.NewID[hub.RejectionID](), Endpoint: r.endpoint.ID, Cause: r.verdict.Cause, Detail: detail,
+			ReceivedAt: r.at, Header: store.EncodeHeader(shown), Body: r.body,
+		},
+	}
+	if len(r.body) > wholeBody {
+		out.Body, out.Truncated = r.body[:firstBytes], true
+	}
+	if credentials != nil {
+		sealed, err := n.o.Keeper.Seal(secret.EventHeaders, store.EncodeHeader(credentials), out.Tenant[:], out.ID[:])
+		if err == nil { // without them a retry may fail, and says so
+			out.Sealed = sealed
+		}
+	}
+	return out
+}
+
+func (n *Notebook) writeUses(ctx context.Context) {
+	n.mu.Lock()
+	uses := make([]store.SecretUse, 0, len(n.uses))
+	for _, use := range n.uses {
+		uses = append(uses, use)
+	}
+	clear(n.uses)
+	n.mu.Unlock()
+	if len(uses) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := n.o.Pipeline.CountSecretUses(ctx, uses); err != nil {
+		n.o.Log.WarnContext(ctx, "uses of secrets not counted", "error", err)
+	}
+}

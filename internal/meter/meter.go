@@ -1,0 +1,135 @@
+// Package meter counts what each tenant does, refuses what is above its limits, and writes the hourly rollup.
+// Rates are per process: a tenant behind n nodes has n times its rate.
+package meter
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// Options of a Meter.
+type Options struct {
+	Pipeline *store.Pipeline  // required: where the rollup is written
+	Log      *slog.Logger     // required
+	Interval time.Duration    // between writes; default 10 s: what a crash forgets
+	Now      func() time.Time // default time.Now
+}
+
+// A Meter is safe for use by many goroutines.
+type Meter struct {
+	o Options
+
+	mu      sync.RWMutex // guards tenants
+	tenants map[hub.TenantID]*tenant
+
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// New makes a Meter; it writes nothing before Start.
+func New(o Options) *Meter {
+	if o.Interval == 0 {
+		o.Interval = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Meter{o: o, tenants: map[hub.TenantID]*tenant{}}
+}
+
+// tenant is one tenant's counts since the last write, and its rates.
+type tenant struct {
+	received, rejected, duplicates, messages, delivered atomic.Int64
+	connections, peak                                   atomic.Int64
+
+	mu       sync.Mutex // guards webhooks
+	webhooks *rate.Limiter
+}
+
+func (m *Meter) of(id hub.TenantID) *tenant {
+	m.mu.RLock()
+	t := m.tenants[id]
+	m.mu.RUnlock()
+	if t != nil {
+		return t
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t = m.tenants[id]; t == nil {
+		t = &tenant{}
+		m.tenants[id] = t
+	}
+	return t
+}
+
+// AdmitWebhook spends one of the tenant's webhooks; hub.LimitExceeded where its rate is spent. Only verified
+// webhooks are asked for, so that whoever knows a URL cannot silence the tenant.
+func (m *Meter) AdmitWebhook(id hub.TenantID, limits hub.Limits) error {
+	if limits.WebhooksPerSecond == nil {
+		return nil
+	}
+	t := m.of(id)
+	wait := t.admit(m.o.Now(), *limits.WebhooksPerSecond, limits.WebhooksBurst)
+	if wait == 0 {
+		return nil
+	}
+	return &hub.Error{Code: hub.LimitExceeded, Message: "more webhooks per second than the tenant may send", Limit: "webhooks_per_second", RetryAfter: wait}
+}
+
+// admit says how long to wait, 0 where one may go now. A limit that was changed takes the place of the old one.
+func (t *tenant) admit(now time.Time, perSecond int, burst *int) time.Duration {
+	size := perSecond
+	if burst != nil {
+		size = *burst
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.webhooks == nil || t.webhooks.Limit() != rate.Limit(perSecond) || t.webhooks.Burst() != size {
+		t.webhooks = rate.NewLimiter(rate.Limit(perSecond), size)
+	}
+	r := t.webhooks.ReserveN(now, 1)
+	if !r.OK() { // a burst of nothing
+		return time.Second
+	}
+	wait := r.DelayFrom(now)
+	if wait > 0 {
+		r.CancelAt(now)
+	}
+	return wait
+}
+
+// Received counts an accepted webhook.
+func (m *Meter) Received(id hub.TenantID, duplicate bool) {
+	t := m.of(id)
+	if duplicate {
+		t.duplicates.Add(1)
+		return
+	}
+	t.received.Add(1)
+}
+
+// Rejected counts a webhook that was refused for its signature.
+func (m *Meter) Rejected(id hub.TenantID) { m.of(id).rejected.Add(1) }
+
+// Appended counts messages that came into the log.
+func (m *Meter) Appended(id hub.TenantID, messages int) { m.of(id).messages.Add(int64(messages)) }
+
+// Delivered counts frames of messages that were written to a subscriber's socket.
+func (m *Meter) Delivered(id hub.TenantID, frames int) { m.of(id).delivered.Add(int64(frames)) }
+
+// Connected counts an open stream until the function that it returns is called.
+func (m *Meter) Connected(id hub.TenantID) (closed func()) {
+	t := m.of(id)
+	open := t.connections.Add(1)
+	for peak := t.peak.Load(); open > peak && !t.peak.CompareAndSwap(peak, open); peak = t.peak.Load() {
+	}
+	return func() { t.connections.Add(-1) }
+}

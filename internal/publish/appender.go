@@ -1,0 +1,86 @@
+// Package publish is the one door into the message log: the appender, a group commit across all who have messages at
+// that moment. It keeps no message; waking whoever reads them is the append statement's own NOTIFY.
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/groupcommit"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// Options of an Appender.
+type Options struct {
+	Pipeline *store.Pipeline       // required
+	Metrics  prometheus.Registerer // required
+}
+
+// An Appender adds units to their tenants' logs. A flush takes tenants in turn, so that a loud one does not hold up
+// the others.
+type Appender struct {
+	group   *groupcommit.Group[hub.Unit, hub.Placed]
+	metrics metrics
+}
+
+// The bounds of one flush: 100 units took 6 ms when measured.
+const (
+	flushUnits = 200
+	flushBytes = 4 << 20
+	queueUnits = 8192
+	queueBytes = 64 << 20
+)
+
+// NewAppender makes an Appender; it serves nobody before Start.
+func NewAppender(o Options) *Appender {
+	a := &Appender{}
+	a.group = groupcommit.New(groupcommit.Options[hub.Unit]{
+		MaxItems:   flushUnits,
+		MaxBytes:   flushBytes,
+		Queue:      queueUnits,
+		QueueBytes: queueBytes,
+		Size:       sizeOf,
+		Turn:       func(u hub.Unit) [16]byte { return u.Tenant },
+		Alone:      func(err error) bool { return !store.IsUnavailable(err) },
+	}, func(ctx context.Context, units []hub.Unit) ([]hub.Placed, error) {
+		placed, err := o.Pipeline.Append(ctx, units)
+		a.metrics.flushed(len(units), err)
+		return placed, err
+	})
+	a.metrics = newMetrics(o.Metrics, a.group.Waiting)
+	return a
+}
+
+// Append adds the unit and says where its messages stand. hub.Unavailable where the queue is full or the database
+// does not answer: then a unit of an event may be tried again, since its working passes once.
+func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
+	placed, err := a.group.Do(ctx, u)
+	switch {
+	case errors.Is(err, groupcommit.ErrFull):
+		return hub.Placed{}, hub.Errorf(hub.Unavailable, "too many messages wait to be appended")
+	case errors.Is(err, groupcommit.ErrStopped):
+		return hub.Placed{}, hub.Errorf(hub.Unavailable, "the hub is stopping")
+	case err != nil:
+		return hub.Placed{}, fmt.Errorf("append messages: %w", err)
+	}
+	return placed, nil
+}
+
+// Start lets flushes begin.
+func (a *Appender) Start(ctx context.Context) error { return a.group.Start(ctx) }
+
+// Stop refuses new units and returns when those that wait are flushed, or ctx is done.
+func (a *Appender) Stop(ctx context.Context) error { return a.group.Stop(ctx) }
+
+func sizeOf(u hub.Unit) int {
+	size := 64
+	for i := range u.Messages {
+		m := &u.Messages[i]
+		size += 128 + len(m.Channel) + len(m.Type) + len(m.Key) + len(m.Data)
+	}
+	return size
+}

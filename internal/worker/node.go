@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// The rhythm of nodes. A node is dead to the others after 10 s of silence; it judges them only after its own last
+// three beats were written in time, since a slow Postgres must not make everybody dead to everybody.
+const (
+	beatEvery     = 2 * time.Second
+	takeOverEvery = 5 * time.Second
+	beatsToJudge  = 3
+	beatInTime    = beatEvery
+)
+
+// NodeOptions of a Node.
+type NodeOptions struct {
+	Pipeline *store.Pipeline       // required
+	River    *pgxpool.Pool         // required: as the river role
+	Self     store.Node            // required
+	Log      *slog.Logger          // required
+	Metrics  prometheus.Registerer // required
+	Mine     bool                  // whether the id was this process's before it was killed, so that its jobs are taken over at start
+}
+
+// A Node writes that this process lives and takes over the jobs of those that do not.
+type Node struct {
+	o      NodeOptions
+	inTime int // beats in a row
+	taken  prometheus.Counter
+
+	cancel  context.CancelFunc
+	stopped chan struct{}
+}
+
+// NewNode makes a Node; it beats between Start and Stop.
+func NewNode(o NodeOptions) *Node {
+	n := &Node{o: o, taken: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tributary_jobs_taken_over_total", Help: "Jobs of dead nodes that this node made available again.",
+	})}
+	o.Metrics.MustRegister(n.taken)
+	return n
+}
+
+// Start writes the first beat, takes over what its own killed predecessor left, and goes on in the background.
+func (n *Node) Start(ctx context.Context) error {
+	if n.o.Mine {
+		if err := n.takeOver(ctx, n.o.Self.ID); err != nil {
+			return err
+		}
+	}
+	if err := n.o.Pipeline.Beat(ctx, n.o.Self); err != nil {
+		return err
+	}
+	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	n.stopped = make(chan struct{})
+	go func() {
+		defer close(n.stopped)
+		n.run(ctx)
+	}()
+	return nil
+}
+
+// Stop ends the beat and forgets the node: it ended in order, nobody needs to wait for its silence.
+func (n *Node) Stop(ctx context.Context) error {
+	if n.cancel == nil {
+		return nil
+	}
+	n.cancel()
+	select {
+	case <-n.stopped:
+		return n.o.Pipeline.RemoveNode(ctx, n.o.Self.ID)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (n *Node) run(ctx context.Context) {
+	beat, look := time.NewTicker(beatEvery), time.NewTicker(takeOverEvery)
+	defer beat.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+			n.beat(ctx)
+		case <-look.C:
+			if n.inTime < beatsToJudge {
+				continue
+			}
+			if err := n.takeOver(ctx, ""); err != nil && ctx.Err() == nil {
+				n.o.Log.WarnContext(ctx, "jobs of dead nodes not taken over", "error", err)
+			}
+		}
+	}
+}
+
+func (n *Node) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, beatInTime)
+	defer cancel()
+	if err := n.o.Pipeline.Beat(ctx, n.o.Self); err != nil {
+		n.inTime = 0
+		n.o.Log.WarnContext(ctx, "beat not written", "error", err)
+		return
+	}
+	n.inTime++
+}
+
+func (n *Node) takeOver(ctx context.Context, mine string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	jobs, err := store.TakeOver(ctx, n.o.River, mine)
+	if err != nil {
+		return err
+	}
+	n.taken.Add(float64(jobs))
+	if jobs > 0 {
+		n.o.Log.InfoContext(ctx, "jobs taken over", "jobs", jobs)
+	}
+	return nil
+}
