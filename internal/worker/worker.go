@@ -48,7 +48,7 @@ func New(o Options) *Worker {
 	w := &Worker{o: o, failures: newFailures(o), metrics: newMetrics(o.Metrics)}
 	w.loader = groupcommit.New(groupcommit.Options[store.EventRef]{
 		MaxItems: 100,
-		Alone: func(err error) bool { return !store.IsUnavailable(err) },
+		Alone:    func(err error) bool { return !store.IsUnavailable(err) },
 	}, o.Pipeline.LoadEvents)
 	return w
 }
