@@ -150,7 +150,7 @@ const appendSQL = `
 		INSERT INTO tributary.state AS s (tenant_id, channel, key, position, at, type, version_number, version_text, forget, data)
 		SELECT DISTINCT ON (tenant_id, channel, key) tenant_id, channel, key, position, at, type, version_number, version_text, plain IS NOT NULL, NULLIF(data, 'null'::bytea)
 		  FROM writes WHERE plain IS NULL OR position >= plain
-		 ORDER BY tenant_id, channel, key, version_text DESC NULLS LAST, version_number DESC NULLS LAST, position  -- equal versions: the first stays
+		 ORDER BY tenant_id, channel, key, version_text COLLATE "C" DESC NULLS LAST, version_number DESC NULLS LAST, position  -- byte by byte, as the column; equal versions: the first stays
 		ON CONFLICT (tenant_id, channel, key) DO UPDATE SET position = EXCLUDED.position, at = EXCLUDED.at, type = EXCLUDED.type, data = EXCLUDED.data,
 		  forget = EXCLUDED.forget, version_number = EXCLUDED.version_number, version_text = EXCLUDED.version_text
 		WHERE EXCLUDED.forget OR (s.version_number IS NULL AND s.version_text IS NULL)

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/localpg"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/migrations"
@@ -34,15 +35,26 @@ type DB struct {
 	URL      string // of the login
 	OwnerURL string // of the owner, a superuser
 	Owner    *pgxpool.Pool
+
+	mu       sync.Mutex // guards what follows
+	tenant   hub.TenantID
+	endpoint hub.EndpointID // of tenant: what events of the test share
 }
 
 // An Option changes what New makes.
 type Option func(*options)
 
-type options struct{ bare bool }
+type options struct {
+	bare bool
+	icu  string
+}
 
 // Bare leaves out the migrations: an empty database.
 func Bare() Option { return func(o *options) { o.bare = true } }
+
+// ICU makes a database that sorts text by that ICU locale, such as "en", where others sort it by bytes. It is
+// migrated for this test alone, which takes longer.
+func ICU(locale string) Option { return func(o *options) { o.icu = locale } }
 
 // New makes a database for the test and drops it after. It has the partitions from yesterday until tomorrow.
 func New(t testing.TB, opts ...Option) *DB {
@@ -56,13 +68,15 @@ func New(t testing.TB, opts ...Option) *DB {
 	if err != nil {
 		t.Fatalf("start Postgres for tests: %v", err)
 	}
-	template := ""
-	if !o.bare {
-		if template, err = server.template(ctx); err != nil {
-			t.Fatalf("migrate the template: %v", err)
-		}
+	var name string
+	switch {
+	case o.bare:
+		name, err = server.create(ctx, "")
+	case o.icu != "":
+		name, err = server.createICU(ctx, o.icu)
+	default:
+		name, err = server.createMigrated(ctx)
 	}
-	name, err := server.create(ctx, template)
 	if err != nil {
 		t.Fatalf("create a database: %v", err)
 	}
@@ -192,18 +206,34 @@ func (c *cluster) template(ctx context.Context) (string, error) {
 	return c.migrated, err
 }
 
-func (c *cluster) create(ctx context.Context, template string) (string, error) {
+// create makes a database, as with says.
+func (c *cluster) create(ctx context.Context, with string) (string, error) {
 	name := fmt.Sprintf("%s_%d", c.prefix, c.count.Add(1))
-	query := `CREATE DATABASE ` + name
-	if template != "" {
-		query += ` TEMPLATE ` + template
-	}
-	err := c.admin(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, query)
+	return name, c.admin(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `CREATE DATABASE `+name+with)
 		return err
 	})
-	if err != nil || template == "" {
-		return name, err
+}
+
+func (c *cluster) createMigrated(ctx context.Context) (string, error) {
+	template, err := c.template(ctx)
+	if err != nil {
+		return "", fmt.Errorf("migrate the template: %w", err)
+	}
+	name, err := c.create(ctx, ` TEMPLATE `+template)
+	if err != nil {
+		return "", err
+	}
+	return name, c.prepare(ctx, name)
+}
+
+func (c *cluster) createICU(ctx context.Context, locale string) (string, error) {
+	name, err := c.create(ctx, ` TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '`+locale+`'`)
+	if err != nil {
+		return "", err
+	}
+	if err := store.Migrate(ctx, store.MigrateOptions{URL: c.pg.URL(name), Login: login, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		return "", err
 	}
 	return name, c.prepare(ctx, name)
 }
