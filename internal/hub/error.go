@@ -21,6 +21,7 @@ const (
 	TenantSuspended     Code = "tenant_suspended"       // 403
 	NoGrants            Code = "no_grants"              // 403: a good token that grants no channel
 	ChannelNotGranted   Code = "channel_not_granted"    // 403: names the channel
+	OriginNotAllowed    Code = "origin_not_allowed"     // 403: a page of an origin that may not ask for this
 	NotFound            Code = "not_found"              // 404: absent, or another tenant's
 	MethodNotAllowed    Code = "method_not_allowed"     // 405
 	Conflict            Code = "conflict"               // 409: taken names, objects in use

@@ -77,6 +77,11 @@ var codes = []Entry{
 		Remedy:  "Ask for fewer channels, or add a grant to the issuer that covers the one in `detail`.",
 	},
 	{
+		Code: hub.OriginNotAllowed, Status: http.StatusForbidden, Title: "Origin not allowed",
+		Meaning: "A browser sent this for a page of an origin that may not ask for it.",
+		Remedy:  "Serve the page from an allowed origin, or add its origin to the tenant's `allowed_origins`.",
+	},
+	{
 		Code: hub.NotFound, Status: http.StatusNotFound, Title: "Not found",
 		Meaning: "There is no such thing here, or it belongs to another tenant.",
 		Remedy:  "Check the path and the id; for a webhook, the endpoint's URL as the endpoint shows it.",
