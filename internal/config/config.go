@@ -122,7 +122,7 @@ func (r Roles) String() string {
 }
 
 // Problems are all that is wrong, one sentence each, none with a value in it.
-type Problems []string
+type Problems []string //nolint:errname // a list, read one by one
 
 // Error is one message that lists them all.
 func (p Problems) Error() string {

@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -288,11 +289,10 @@ func TestCheckServe(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			if err := c.CheckServe(); err != nil {
-				for _, problem := range err.(config.Problems) {
-					name, _, _ := strings.Cut(problem, ":")
-					got = append(got, name)
-				}
+			problems, _ := errors.AsType[config.Problems](c.CheckServe())
+			for _, problem := range problems {
+				name, _, _ := strings.Cut(problem, ":")
+				got = append(got, name)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
@@ -382,12 +382,16 @@ func TestVariables(t *testing.T) {
 
 func TestParseRoles(t *testing.T) {
 	t.Parallel()
-	for list, want := range map[string]string{
-		"": "ingest,api,worker,stream", "worker": "worker", " stream , api ": "api,stream", "ingest,ingest,": "ingest",
-	} {
-		roles, err := config.ParseRoles(list)
-		if err != nil || roles.String() != want {
-			t.Errorf("%q: %q, %v; want %q", list, roles, err, want)
+	tests := []struct{ list, want string }{
+		{"", "ingest,api,worker,stream"},
+		{"worker", "worker"},
+		{" stream , api ", "api,stream"},
+		{"ingest,ingest,", "ingest"},
+	}
+	for _, tt := range tests {
+		roles, err := config.ParseRoles(tt.list)
+		if err != nil || roles.String() != tt.want {
+			t.Errorf("%q: %q, %v; want %q", tt.list, roles, err, tt.want)
 		}
 	}
 	if _, err := config.ParseRoles("Ingest"); hub.CodeOf(err) != hub.Invalid {

@@ -11,6 +11,8 @@ import (
 // here, so that one message can list all that is not understood.
 //
 // A field tagged secret can also be given as …_FILE. shown stands for the default where that is not a plain value.
+//
+//nolint:tagalign // whole sentences cannot stand in columns
 type environment struct {
 	DatabaseURL         string `env:"TRIBUTARY_DATABASE_URL" secret:"yes" shown:"DATABASE_URL" what:"URL of the hub's database, with the login that serve runs as"`
 	PlainDatabaseURL    string `env:"DATABASE_URL" secret:"yes" what:"the same, where TRIBUTARY_DATABASE_URL is not set"`

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -113,9 +114,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Disposition", "ETag", "Last-Modified"} {
 		header.Del(name)
 	}
-	for name, values := range p.Header() {
-		header[name] = values
-	}
+	maps.Copy(header, p.Header())
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n')) // nobody is left to be told
 }

@@ -153,7 +153,7 @@ func TestNote_FirstStands(t *testing.T) {
 	first := errors.New("first")
 	problem.Note(ctx, first)
 	problem.Note(ctx, errors.New("second"))
-	if record.Err() != first {
+	if !errors.Is(record.Err(), first) {
 		t.Errorf("noted %v", record.Err())
 	}
 	if id := problem.RequestID(ctx); id != "req_1" {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -85,9 +86,7 @@ func TestAccessRecord(t *testing.T) {
 			if _, counted := tt.want["bytes"]; !counted {
 				want["bytes"] = got["bytes"]
 			}
-			for k, v := range tt.want {
-				want[k] = v
-			}
+			maps.Copy(want, tt.want)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}

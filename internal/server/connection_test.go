@@ -122,7 +122,7 @@ func TestResponseController(t *testing.T) {
 	})
 	t.Run("write deadline", func(t *testing.T) {
 		t.Parallel()
-		if _, err := s.client.Do(s.request(t, http.MethodGet, "/late", nil)); err == nil { //nolint:bodyclose // there is none
+		if _, err := s.client.Do(s.request(t, http.MethodGet, "/late", nil)); err == nil {
 			t.Error("answered")
 		}
 	})

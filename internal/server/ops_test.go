@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -145,9 +146,7 @@ func TestOps_ProfilesStayHere(t *testing.T) {
 			for _, path := range []string{"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine", "/debug/pprof/symbol"} {
 				r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 				r.RemoteAddr, r.Host = tt.remote, tt.host
-				for name, values := range tt.header {
-					r.Header[name] = values
-				}
+				maps.Copy(r.Header, tt.header)
 				w := httptest.NewRecorder()
 				mux.ServeHTTP(w, r)
 				if w.Code != tt.status {

@@ -145,8 +145,9 @@ func TestPanic(t *testing.T) {
 		}
 		s.stop(t)
 		record := s.log.records(t)[0]
-		if record["level"] != "ERROR" || record["aborted"] != true || record["panic"] != "string" || record["stack"] == nil {
-			t.Errorf("record %v", record)
+		got := map[string]any{"level": record["level"], "aborted": record["aborted"], "panic": record["panic"]}
+		if diff := cmp.Diff(map[string]any{"level": "ERROR", "aborted": true, "panic": "string"}, got); diff != "" || record["stack"] == nil {
+			t.Errorf("record %v: %s", record, diff)
 		}
 		if strings.Contains(s.log.String(), canary) {
 			t.Errorf("the log has the canary: %s", s.log)
@@ -155,7 +156,7 @@ func TestPanic(t *testing.T) {
 	t.Run("abort", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, mux, nil)
-		if _, err := s.client.Do(s.request(t, http.MethodGet, "/abort", nil)); err == nil { //nolint:bodyclose // there is none
+		if _, err := s.client.Do(s.request(t, http.MethodGet, "/abort", nil)); err == nil {
 			t.Error("answered")
 		}
 		s.stop(t)

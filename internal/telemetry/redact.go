@@ -47,17 +47,17 @@ func isSecretName(key string) bool {
 // redactAny turns what is not a plain value into text that was looked through. Values that carry requests or raw
 // bytes are not looked through at all.
 func redactAny(v slog.Value) slog.Value {
-	switch any := v.Any().(type) {
+	switch held := v.Any().(type) {
 	case nil, *slog.Source, slog.Level:
 		return v
 	case []byte, json.RawMessage, http.Header, *http.Request, *http.Response, url.URL, *url.URL, url.Values, *url.Userinfo:
 		return slog.StringValue(redacted)
 	case error:
-		return slog.StringValue(redactText(any.Error()))
+		return slog.StringValue(redactText(held.Error()))
 	case fmt.Stringer:
-		return slog.StringValue(redactText(any.String()))
+		return slog.StringValue(redactText(held.String()))
 	default:
-		text, err := json.Marshal(any)
+		text, err := json.Marshal(held)
 		if err != nil {
 			return slog.StringValue(redacted)
 		}
