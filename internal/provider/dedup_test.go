@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -33,7 +34,7 @@ func dedupOf(t interface {
 	if err != nil {
 		t.Fatalf("sign: %v", err)
 	}
-	v := p.Verify(nil, provider.Request{ //nolint:staticcheck // no context is needed for HMAC
+	v := p.Verify(context.Background(), provider.Request{
 		Method: http.MethodPost, Header: h, Body: []byte(d.body), At: d.signed, Secrets: []provider.Secret{active(secret)},
 	})
 	if !v.OK {
@@ -216,6 +217,41 @@ func TestDedup_Keep(t *testing.T) {
 				t.Errorf("kept %s with hash %x, want %s", d.Keep, d.Hash, tc.want)
 			}
 		})
+	}
+}
+
+// TestDedup_SignedIDAlone: Stripe's retries differ in how many deliveries are pending, and are the same event.
+func TestDedup_SignedIDAlone(t *testing.T) {
+	t.Parallel()
+	first := dedupOf(t, get(t, "stripe"), delivery{body: `{"id":"evt_1","pending_webhooks":2}`, signed: at})
+	again := dedupOf(t, get(t, "stripe"), delivery{body: `{"id":"evt_1","pending_webhooks":1}`, signed: at})
+	if first != again {
+		t.Error("a retry is another event")
+	}
+}
+
+// TestDedup_Kinds: an event that has an id is never taken for one that has none.
+func TestDedup_Kinds(t *testing.T) {
+	t.Parallel()
+	p := configured(t, "generic-hmac", map[string]string{"header": "X-Sig", "id": "json:id", "type": "header:X-Type"})
+	withID := dedupOf(t, p, delivery{body: `{"id":"x"}`, signed: at})
+	without := dedupOf(t, p, delivery{typ: "x", signed: at})
+	if withID.Hash == without.Hash {
+		t.Error("the id of one is the type of the other")
+	}
+}
+
+// TestDedup_ConfiguredAgain: nothing of an earlier configuration stays.
+func TestDedup_ConfiguredAgain(t *testing.T) {
+	t.Parallel()
+	for _, before := range []string{"60", "off"} {
+		p, err := configured(t, "generic-hmac", map[string]string{"header": "X", "dedup_seconds": before}).Configure(map[string]string{"header": "X"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := dedupOf(t, p, delivery{body: `{}`, signed: at}); d.Keep != 5*time.Minute {
+			t.Errorf("after %s: kept %s", before, d.Keep)
+		}
 	}
 }
 

@@ -107,6 +107,9 @@ func TestExplain(t *testing.T) {
 			if !strings.Contains(text, tc.want) {
 				t.Errorf("%q is not in:\n%s", tc.want, text)
 			}
+			if strings.Contains(text, "0001-01-01") {
+				t.Errorf("a time that nobody set is in:\n%s", text)
+			}
 			for _, s := range sentences {
 				if !strings.HasSuffix(s, ".") {
 					t.Errorf("not a sentence: %q", s)

@@ -83,6 +83,7 @@ func TestVerify_Secrets(t *testing.T) {
 		{"two that match: the first", []provider.Secret{good, twin}, good.ID, nil, ""},
 		{"none matches", []provider.Secret{other}, hub.SecretID{}, nil, hub.SignatureMismatch},
 		{"a candidate beside a match", []provider.Secret{hopeful, good, hopeless}, good.ID, []hub.SecretID{hopeful.ID}, ""},
+		{"a candidate behind a match", []provider.Secret{good, hopeful}, good.ID, []hub.SecretID{hopeful.ID}, ""},
 		{"a candidate never accepts", []provider.Secret{other, hopeful}, hub.SecretID{}, []hub.SecretID{hopeful.ID}, hub.SignatureMismatch},
 		{"candidates alone are no active secret", []provider.Secret{hopeful}, hub.SecretID{}, []hub.SecretID{hopeful.ID}, hub.NoActiveSecret},
 		{"not yet expired", []provider.Secret{late}, late.ID, nil, ""},

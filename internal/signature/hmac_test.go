@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,21 @@ func TestScheme(t *testing.T) {
 				t.Errorf("signed %q, %v, want %q", m.Header.Get("X-Sig"), err, want)
 			}
 		})
+	}
+}
+
+// TestMadeBy_EveryBit: a signature counts whole.
+func TestMadeBy_EveryBit(t *testing.T) {
+	t.Parallel()
+	s := compile(t, signature.HMAC{Carrier: single("X-Sig")})
+	right := mac(sha256.New, `{"a":1}`)
+	for i := range right {
+		wrong := slices.Clone(right)
+		wrong[i] ^= 0x10
+		claim, failure := s.Read(signature.Message{Header: http.Header{"X-Sig": {hex.EncodeToString(wrong)}}, Body: body})
+		if failure != nil || claim.MadeBy(key) {
+			t.Errorf("byte %d does not count: %+v", i, failure)
+		}
 	}
 }
 
