@@ -129,7 +129,8 @@ CREATE TABLE tributary.rejections (
     received_at timestamptz NOT NULL,
     header bytea NOT NULL, -- wire form, without what carries credentials
     sealed bytea,          -- what carries credentials
-    body bytea NOT NULL,
+    body bytea NOT NULL,   -- raw, or without the credential that sealed_body has in its place
+    sealed_body bytea,
     truncated boolean NOT NULL,
     event_id uuid,         -- what a retry made of it
     PRIMARY KEY (tenant_id, id),
@@ -242,7 +243,8 @@ CREATE TABLE tributary.events (
     secret_id uuid,
     header bytea NOT NULL, -- wire form, without what carries credentials
     sealed bytea,          -- what carries credentials
-    body bytea NOT NULL,
+    body bytea NOT NULL,   -- raw, or without the credential that sealed_body has in its place
+    sealed_body bytea,
     PRIMARY KEY (tenant_id, id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX events_provider_id ON tributary.events (tenant_id, provider_id, id) WHERE provider_id <> '';

@@ -19,7 +19,9 @@ type Event struct {
 	Secret     SecretID    // which secret verified it
 	Header     http.Header // without what carries credentials
 	Sealed     []byte      // headers that carry credentials, sealed; nil where there are none
-	Body       []byte      // the raw bytes
+	Body       []byte      // the raw bytes; where they hold a credential of the provider's, without it
+	Original   []byte      // the raw bytes where Body is without a credential; on its way in only
+	SealedBody []byte      // Original, sealed, as it is stored; nil where Body is the raw bytes
 	Dedup      Dedup
 }
 

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"net/http"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // newEvent is the event that a verified request becomes, or one in monitor mode that did not verify: that takes no
 // dedup key, so that a stranger cannot occupy a genuine event's.
 func newEvent(ep *directory.Endpoint, v provider.Verdict, header http.Header, body []byte, at time.Time) hub.Event {
-	return hub.Event{
+	e := hub.Event{
 		Tenant:     ep.Tenant.ID,
 		ID:         hub.NewID[hub.EventID](),
 		Endpoint:   ep.ID,
@@ -24,9 +25,22 @@ func newEvent(ep *directory.Endpoint, v provider.Verdict, header http.Header, bo
 		Cause:      v.Cause,
 		Secret:     v.Secret,
 		Header:     header,
-		Body:       body,
 		Dedup:      v.Dedup,
 	}
+	e.Body, e.Original = splitBody(ep.Provider, body)
+	return e
+}
+
+// splitBody is the body as it may be shown and, where that is another, the raw one, to be sealed.
+func splitBody(p *provider.Provider, body []byte) (shown, original []byte) {
+	if len(p.CredentialPaths) == 0 {
+		return body, nil
+	}
+	shown = p.Redact(body)
+	if bytes.Equal(shown, body) {
+		return body, nil
+	}
+	return shown, body
 }
 
 // credentialHeaders are sealed, wherever a preset says nothing of them: they may be the sender's, or a proxy's.

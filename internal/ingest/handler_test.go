@@ -212,12 +212,33 @@ func TestHandler_EachProvider(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stored := storetest.Value[[]byte](t, d.db, `SELECT body FROM tributary.events WHERE id = $1`, id)
+			stored := d.original(t, id)
 			if !bytes.Equal(stored, body) {
 				t.Errorf("stored %q, sent %q", stored, body)
 			}
 		})
 	}
+}
+
+// original is the raw body of a stored event, opened where it is sealed.
+func (d *door) original(t *testing.T, id hub.EventID) []byte {
+	t.Helper()
+	var body, sealed []byte
+	err := d.db.Owner.QueryRow(t.Context(), `SELECT body, sealed_body FROM tributary.events WHERE id = $1`, id).Scan(&body, &sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sealed == nil {
+		return body
+	}
+	opened, err := d.keeper.Open(secret.EventBody, sealed, d.tenant[:], id[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(body, opened) {
+		t.Errorf("the shown body still has the credential: %s", body)
+	}
+	return opened
 }
 
 func TestHandler_Refusals(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,7 +49,7 @@ func NewIntake(o IntakeOptions) *Intake {
 		MaxBytes:   flushBytes,
 		Queue:      queueEvents,
 		QueueBytes: queueBytes,
-		Size:       func(e hub.Event) int { return 512 + len(e.Body) },
+		Size:       func(e hub.Event) int { return 512 + len(e.Body) + len(e.SealedBody) },
 		Turn:       func(e hub.Event) [16]byte { return e.Tenant },
 		Alone:      func(err error) bool { return !store.IsUnavailable(err) }, // a lost connection may have committed, and another will not help
 	}, func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
@@ -68,13 +67,8 @@ func NewIntake(o IntakeOptions) *Intake {
 // Commit returns after the commit that holds the event. hub.Unavailable where the queue is full or the database does
 // not answer: the event may have been committed all the same, and the sender's retry is told of a duplicate.
 func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
-	shown, credentials := splitHeader(e.Header)
-	if credentials != nil {
-		sealed, err := i.seal(e, credentials)
-		if err != nil {
-			return hub.Receipt{}, err
-		}
-		e.Header, e.Sealed = shown, sealed
+	if err := i.seal(&e); err != nil {
+		return hub.Receipt{}, err
 	}
 	receipt, err := i.group.Do(ctx, e)
 	switch {
@@ -88,12 +82,25 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 	return receipt, err
 }
 
-func (i *Intake) seal(e hub.Event, credentials http.Header) ([]byte, error) {
-	sealed, err := i.keeper.Seal(secret.EventHeaders, store.EncodeHeader(credentials), e.Tenant[:], e.ID[:])
-	if err != nil {
-		return nil, fmt.Errorf("seal headers: %w", err)
+// seal puts what carries credentials where only the keyset opens it.
+func (i *Intake) seal(e *hub.Event) error {
+	shown, credentials := splitHeader(e.Header)
+	e.Header = shown
+	if credentials != nil {
+		sealed, err := i.keeper.Seal(secret.EventHeaders, store.EncodeHeader(credentials), e.Tenant[:], e.ID[:])
+		if err != nil {
+			return fmt.Errorf("seal headers: %w", err)
+		}
+		e.Sealed = sealed
 	}
-	return sealed, nil
+	if e.Original != nil {
+		sealed, err := i.keeper.Seal(secret.EventBody, e.Original, e.Tenant[:], e.ID[:])
+		if err != nil {
+			return fmt.Errorf("seal body: %w", err)
+		}
+		e.SealedBody, e.Original = sealed, nil
+	}
+	return nil
 }
 
 // Start lets flushes begin.

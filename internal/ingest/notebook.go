@@ -164,23 +164,34 @@ func (n *Notebook) explain(r rejected) store.Rejected {
 		detail = sentences[0]
 	}
 	shown, credentials := splitHeader(r.request.Header)
+	body, original := splitBody(r.endpoint.Provider, r.body)
 	out := store.Rejected{
 		Tenant: r.endpoint.Tenant.ID,
 		Rejection: hub.Rejection{
 			ID: hub.NewID[hub.RejectionID](), Endpoint: r.endpoint.ID, Cause: r.verdict.Cause, Detail: detail,
-			ReceivedAt: r.at, Header: store.EncodeHeader(shown), Body: r.body,
+			ReceivedAt: r.at, Header: store.EncodeHeader(shown), Body: body,
 		},
 	}
 	if len(r.body) > wholeBody {
-		out.Body, out.Truncated = r.body[:firstBytes], true
+		out.Body, out.Truncated = body[:min(len(body), firstBytes)], true
+		return out
 	}
 	if credentials != nil {
-		sealed, err := n.o.Keeper.Seal(secret.EventHeaders, store.EncodeHeader(credentials), out.Tenant[:], out.ID[:])
-		if err == nil { // without them a retry may fail, and says so
-			out.Sealed = sealed
-		}
+		out.Sealed = n.seal(secret.EventHeaders, out, store.EncodeHeader(credentials))
+	}
+	if original != nil {
+		out.SealedBody = n.seal(secret.EventBody, out, original)
 	}
 	return out
+}
+
+// seal is nil where it fails: without it a retry fails too, and says so.
+func (n *Notebook) seal(purpose secret.Purpose, r store.Rejected, value []byte) []byte {
+	sealed, err := n.o.Keeper.Seal(purpose, value, r.Tenant[:], r.ID[:])
+	if err != nil {
+		return nil
+	}
+	return sealed
 }
 
 func (n *Notebook) writeUses(ctx context.Context) {

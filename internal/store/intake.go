@@ -42,7 +42,7 @@ func insertEvents(ctx context.Context, tx pgx.Tx, events []hub.Event) (map[hub.E
 	c := columnsOf(events)
 	rows, _ := tx.Query(ctx, insertEventsSQL,
 		c.tenants, c.ids, c.endpoints, c.providers, c.types, c.providerIDs, c.receivedAt, c.verified, c.causes, c.secrets,
-		c.headers, c.sealed, c.bodies, c.hashes, c.expiresAt)
+		c.headers, c.sealed, c.bodies, c.hashes, c.expiresAt, c.sealedBodies)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[hub.EventID])
 	if err != nil {
 		return nil, fmt.Errorf("insert: %w", err)
@@ -58,8 +58,8 @@ func insertEvents(ctx context.Context, tx pgx.Tx, events []hub.Event) (map[hub.E
 const insertEventsSQL = `
 	WITH input AS MATERIALIZED (
 		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::boolean[],
-			$9::text[], $10::uuid[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[], $15::timestamptz[]) WITH ORDINALITY
-			AS i(tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, hash, expires_at, ord)
+			$9::text[], $10::uuid[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[], $15::timestamptz[], $16::bytea[]) WITH ORDINALITY
+			AS i(tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, hash, expires_at, sealed_body, ord)
 	), key AS (
 		INSERT INTO tributary.dedup AS d (tenant_id, endpoint_id, hash, event_id, expires_at)
 		SELECT DISTINCT ON (tenant_id, endpoint_id, hash) tenant_id, endpoint_id, hash, id, expires_at
@@ -69,8 +69,8 @@ const insertEventsSQL = `
 		 WHERE d.expires_at < now()
 		RETURNING event_id
 	)
-	INSERT INTO tributary.events (tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body)
-	SELECT tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body
+	INSERT INTO tributary.events (tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, sealed_body)
+	SELECT tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, sealed_body
 	  FROM input WHERE hash IS NULL OR id IN (SELECT event_id FROM key)
 	RETURNING id`
 
@@ -133,21 +133,22 @@ func (p *Pipeline) enqueue(ctx context.Context, tx pgx.Tx, events []hub.Event, i
 
 // eventArrays are events turned into the arrays that unnest takes.
 type eventArrays struct {
-	tenants     []hub.TenantID
-	ids         []hub.EventID
-	endpoints   []hub.EndpointID
-	providers   []string
-	types       []string
-	providerIDs []string
-	receivedAt  []time.Time
-	verified    []bool
-	causes      []hub.Cause
-	secrets     []*hub.SecretID
-	headers     [][]byte
-	sealed      [][]byte
-	bodies      [][]byte
-	hashes      [][]byte
-	expiresAt   []*time.Time
+	tenants      []hub.TenantID
+	ids          []hub.EventID
+	endpoints    []hub.EndpointID
+	providers    []string
+	types        []string
+	providerIDs  []string
+	receivedAt   []time.Time
+	verified     []bool
+	causes       []hub.Cause
+	secrets      []*hub.SecretID
+	headers      [][]byte
+	sealed       [][]byte
+	bodies       [][]byte
+	sealedBodies [][]byte
+	hashes       [][]byte
+	expiresAt    []*time.Time
 }
 
 func columnsOf(events []hub.Event) eventArrays {
@@ -167,6 +168,7 @@ func columnsOf(events []hub.Event) eventArrays {
 		c.headers = append(c.headers, EncodeHeader(e.Header))
 		c.sealed = append(c.sealed, e.Sealed)
 		c.bodies = append(c.bodies, bytesOf(e.Body))
+		c.sealedBodies = append(c.sealedBodies, e.SealedBody)
 		hash, expires := dedupOf(e)
 		c.hashes = append(c.hashes, hash)
 		c.expiresAt = append(c.expiresAt, expires)
