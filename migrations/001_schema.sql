@@ -225,6 +225,7 @@ CREATE TABLE tributary.idempotency (
     PRIMARY KEY (caller, hash)
 );
 CREATE INDEX idempotency_expires ON tributary.idempotency (expires_at);
+CREATE INDEX idempotency_secrets ON tributary.idempotency (secret_until) WHERE sealed AND answer IS NOT NULL;
 
 ---------------------------------------------------------------------------------------------------------------
 -- What flows. Partition keys go last in primary keys, so that these also order. Partitioned tables have no

@@ -113,10 +113,11 @@ func (db *DB) Jobs(t testing.TB) []string {
 	return Values[string](t, db, `SELECT args->>'event' FROM tributary_river.river_job WHERE kind = 'route_event' ORDER BY 1`)
 }
 
-// Kill ends the store's connections to this database, whatever they are doing, and says how many there were.
-func (db *DB) Kill(t testing.TB) int {
+// Kill ends up to that many of the store's connections to this database, those that are at work first, and says how
+// many it ended.
+func (db *DB) Kill(t testing.TB, most int) int {
 	t.Helper()
 	return Value[int](t, db, `
-		SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		 WHERE datname = current_database() AND usename = $1 OFFSET 0) killed`, login)
+		SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
+		 WHERE datname = current_database() AND usename = $1 ORDER BY state = 'active' DESC, random() LIMIT $2) victim`, login, most)
 }

@@ -1,0 +1,29 @@
+package store
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+)
+
+// Traced is the pipeline over connections of its own, whose statements the tracer sees.
+func Traced(ctx context.Context, p *Pipeline, tracer pgx.QueryTracer) (*Pipeline, error) {
+	config := p.pool.Config()
+	config.ConnConfig.Tracer = tracer
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	insert, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: RiverSchema})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return &Pipeline{pool: pool, lookup: pool, insert: insert}, nil
+}
+
+// Close ends the connections of a traced pipeline.
+func (p *Pipeline) Close() { p.pool.Close() }
