@@ -49,7 +49,11 @@ func TestStart_FindsItsDataAgain(t *testing.T) {
 	t.Parallel()
 	dir := openDir(t)
 	first := start(t, localpg.Options{DataDir: dir})
-	execute(t, first, `CREATE DATABASE "a b&c"`)
+	for range 2 {
+		if err := first.CreateDatabase(t.Context(), "a b&c"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	stop(t, first)
 	stop(t, first)
 	if err := first.Err(); err != nil {
