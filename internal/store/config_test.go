@@ -174,7 +174,9 @@ func TestTenant_DeleteTakesAllThatItOwns(t *testing.T) {
 	}
 	_, err := tryRead(t, db, id, func(ctx context.Context, tx *store.Tx) (hub.Tenant, error) { return tx.Tenant(ctx) })
 	wantCode(t, err, hub.NotFound)
-	entries := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]hub.AuditEntry, error) { return tx.AuditEntries(ctx, hub.AuditID{}, 10) })
+	entries := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]hub.AuditEntry, error) {
+		return tx.AuditEntries(ctx, hub.AuditID{}, 10)
+	})
 	if len(entries) != 4 || entries[0].Actor.Name != "test" || entries[0].Actor.Key != operator.Key {
 		t.Errorf("the audit outlives its tenant: %+v", entries)
 	}
@@ -249,7 +251,9 @@ func TestEndpoint(t *testing.T) {
 			t.Errorf("by %s: %s", name, diff)
 		}
 	}
-	_, err := tryRead(t, db, other, func(ctx context.Context, tx *store.Tx) (store.SealedEndpoint, error) { return tx.Endpoint(ctx, byID(e.ID)) })
+	_, err := tryRead(t, db, other, func(ctx context.Context, tx *store.Tx) (store.SealedEndpoint, error) {
+		return tx.Endpoint(ctx, byID(e.ID))
+	})
 	wantCode(t, err, hub.NotFound)
 
 	second := endpoint(t, db, id, "second")
@@ -280,7 +284,9 @@ func TestEndpoint(t *testing.T) {
 		}
 		return err
 	})
-	list := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]store.SealedEndpoint, error) { return tx.Endpoints(ctx, e.ID, 10) })
+	list := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]store.SealedEndpoint, error) {
+		return tx.Endpoints(ctx, e.ID, 10)
+	})
 	if len(list) != 1 || list[0].Name != "second" {
 		t.Errorf("list after the first: %+v", list)
 	}
@@ -316,7 +322,9 @@ func TestSecret(t *testing.T) {
 		_, err := c.CreateSecret(ctx, s)
 		return err
 	})
-	_, err := tryRead(t, db, id, func(ctx context.Context, tx *store.Tx) (store.SealedSecret, error) { return tx.Secret(ctx, second.ID, s.ID) })
+	_, err := tryRead(t, db, id, func(ctx context.Context, tx *store.Tx) (store.SealedSecret, error) {
+		return tx.Secret(ctx, second.ID, s.ID)
+	})
 	wantCode(t, err, hub.NotFound)
 	expires := time.Now().Add(time.Hour).Truncate(time.Microsecond)
 	change(t, db, id, func(ctx context.Context, c *store.Change) error {
@@ -328,7 +336,9 @@ func TestSecret(t *testing.T) {
 		_, err = c.UpdateSecret(ctx, locked.Secret)
 		return err
 	})
-	list := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]store.SealedSecret, error) { return tx.Secrets(ctx, e.ID, hub.SecretID{}, 10) })
+	list := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]store.SealedSecret, error) {
+		return tx.Secrets(ctx, e.ID, hub.SecretID{}, 10)
+	})
 	if len(list) != 1 || list[0].State != hub.SecretCandidate || !list[0].ExpiresAt.Equal(expires) || string(list[0].Sealed) != "sealed" {
 		t.Errorf("list: %+v", list)
 	}
@@ -439,7 +449,9 @@ func TestRejection(t *testing.T) {
 	if err := db.Pipeline.InsertRejections(t.Context(), []store.Rejected{r}); err != nil {
 		t.Fatal(err)
 	}
-	list := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]store.Rejected, error) { return tx.Rejections(ctx, e.ID, hub.RejectionID{}, 10) })
+	list := read(t, db, id, func(ctx context.Context, tx *store.Tx) ([]store.Rejected, error) {
+		return tx.Rejections(ctx, e.ID, hub.RejectionID{}, 10)
+	})
 	if diff := cmp.Diff([]store.Rejected{r}, list); diff != "" {
 		t.Error(diff)
 	}

@@ -1,0 +1,98 @@
+// Package api is the admin API: /v1 and its OpenAPI documents, one file per resource. It owns the wire types, the
+// conventions that every operation keeps (who may, form, cursors, tags, idempotency, problems) and what makes a
+// change to configuration acceptable. It knows no SQL, and leaves what is served to strangers, webhooks and streams,
+// to ingest and stream.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/secret"
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// Options of the admin API.
+type Options struct {
+	Store     *store.Store         // required
+	Directory *directory.Directory // required: finds tenants, and is told of changes
+	Keys      *auth.Keys           // required: whose a key is
+	Keeper    *secret.Keeper       // required: seals secrets, tokens, cursors and answers
+	Accept    Accept               // required: commits an event, as ingest does
+	PublicURL *url.URL             // required: what endpoints' URLs begin with
+	Log       *slog.Logger         // required
+	Limits    hub.Limits           // the operator's, where a tenant sets none; default hub.DefaultLimits
+	Retention time.Duration        // how long the hub keeps events and messages; default 720h
+	Dev       bool                 // lets issuers be plain http
+	Now       func() time.Time     // default time.Now
+}
+
+// Accept commits an event and says whether it is new. The event keeps its id.
+type Accept func(ctx context.Context, event hub.Event) (hub.Receipt, error)
+
+// An API is what operations are registered on.
+type API struct {
+	o    Options
+	huma huma.API
+}
+
+// New makes the mux that serves /v1 and the documents.
+func New(o Options) *http.ServeMux {
+	mux := http.NewServeMux()
+	a := build(o, mux)
+	a.serveDocuments(mux)
+	return mux
+}
+
+// build registers everything, in the order of the reference.
+func build(o Options, mux *http.ServeMux) *API {
+	o.Limits = o.Limits.Or(hub.DefaultLimits())
+	if o.Retention == 0 {
+		o.Retention = 720 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &API{o: o, huma: newHuma(mux)}
+	a.providers()
+	a.me()
+	a.tenants()
+	a.settings()
+	a.keys()
+	return a
+}
+
+// errUnchanged ends a change that finds nothing to do: nothing is written, and all is well.
+var errUnchanged = errors.New("unchanged")
+
+// change runs fn as an audited change of the caller's tenant and waits until this node sees it.
+func (a *API) change(ctx context.Context, c *call, fn func(*store.Change) error) error {
+	version, err := a.o.Store.ChangeTenant(ctx, c.principal, c.tenant, fn)
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.o.Directory.Changed(context.WithoutCancel(ctx), c.tenant, version)
+	return nil
+}
+
+// read runs fn as the caller's tenant.
+func read[T any](ctx context.Context, a *API, c *call, fn func(*store.Tx) (T, error)) (T, error) {
+	var v T
+	err := a.o.Store.InTenant(ctx, c.tenant, func(tx *store.Tx) (err error) {
+		v, err = fn(tx)
+		return err
+	})
+	return v, err
+}

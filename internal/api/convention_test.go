@@ -1,0 +1,311 @@
+package api_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/storetest"
+)
+
+func TestAuthentication(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tests := []struct{ name, header string }{
+		{"none", ""},
+		{"another scheme", "Basic " + w.acme},
+		{"no scheme", w.acme},
+		{"not a key", "Bearer hello"},
+		{"mistyped", "Bearer " + w.acme[:len(w.acme)-1] + "!"},
+		{"unknown", "Bearer " + hub.FormatKey(strings.Repeat("0", 32))},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := w.refused(t, hub.Unauthenticated, "GET", "/v1/me", "", nil, "Authorization", test.header)
+			if r.status != 401 || r.header.Get("WWW-Authenticate") != "Bearer" {
+				t.Errorf("%d, %v", r.status, r.header)
+			}
+			if strings.Contains(string(r.raw), w.acme) {
+				t.Errorf("the key comes back: %s", r.raw)
+			}
+		})
+	}
+	me := w.must(t, 200, "GET", "/v1/me", w.acme, nil)
+	if me.body["kind"] != "key" || me.body["tenant"].(object)["slug"] != "acme" {
+		t.Errorf("me: %s", me.raw)
+	}
+	if me := w.must(t, 200, "GET", "/v1/me", w.operator, nil); me.body["kind"] != "operator" || me.body["tenant"] != nil {
+		t.Errorf("me: %s", me.raw)
+	}
+	w.must(t, 200, "PATCH", "/v1/tenants/acme", w.operator, object{"state": "suspended"})
+	w.refused(t, hub.TenantSuspended, "GET", "/v1/me", w.acme, nil)
+}
+
+// TestOrderOfChecks sends requests with several things wrong: the earlier check answers.
+func TestOrderOfChecks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	reader := w.key(t, "acme", hub.ConfigRead)
+	bad, unknown := object{"nonsense": 1}, "/keys/"+hub.NewID[hub.KeyID]().String()
+	tests := []struct {
+		name         string
+		code         hub.Code
+		method, path string
+		key          string
+		body         any
+	}{
+		{"401 before the tenant", hub.Unauthenticated, "POST", "/v1/tenants/nobody/keys?x=1", "", bad},
+		{"tenant before scope", hub.NotFound, "POST", "/v1/tenants/rival/keys?x=1", reader, bad},
+		{"unknown tenant before scope", hub.NotFound, "POST", "/v1/tenants/nobody/keys?x=1", reader, bad},
+		{"scope before form", hub.ScopeMissing, "POST", "/v1/tenants/acme/keys?x=1", reader, bad},
+		{"scope before unreadable body", hub.ScopeMissing, "POST", "/v1/tenants/acme/keys", reader, "{"},
+		{"unreadable body", hub.Malformed, "POST", "/v1/tenants/acme/keys?x=1", w.acme, "{"},
+		{"unknown parameter before fields", hub.UnknownParameter, "POST", "/v1/tenants/acme/keys?x=1", w.acme, bad},
+		{"fields", hub.Invalid, "POST", "/v1/tenants/acme/keys", w.acme, bad},
+		{"unknown parameter before the object", hub.UnknownParameter, "DELETE", "/v1/tenants/acme" + unknown + "?x=1", w.acme, nil},
+		{"the object", hub.NotFound, "DELETE", "/v1/tenants/acme" + unknown, w.acme, nil},
+		{"form of a patch before the object", hub.Invalid, "PATCH", "/v1/tenants/acme/settings", w.acme, object{"same_site": "no"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w.refused(t, test.code, test.method, test.path, test.key, test.body)
+		})
+	}
+}
+
+func TestForm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const canary = "s3cr3t-canary"
+	path := "/v1/tenants/acme/keys"
+	tests := []struct {
+		name      string
+		code      hub.Code
+		status    int
+		body      any
+		headers   []string
+		locations []string
+	}{
+		{"no body", hub.Malformed, 400, nil, nil, nil},
+		{"not JSON", hub.Malformed, 400, `{"name":"` + canary, nil, nil},
+		{"two values", hub.Malformed, 400, `{} {}`, nil, nil},
+		{"a list", hub.Invalid, 422, `["` + canary + `"]`, nil, []string{"body"}},
+		{"unknown field", hub.Invalid, 422, object{"name": "x", "scopes": []string{"config:read"}, "nonsense": canary}, nil, []string{"body.nonsense"}},
+		{"field in another case", hub.Invalid, 422, object{"Name": canary, "scopes": []string{"config:read"}}, nil, []string{"body", "body.Name"}},
+		{"wrong type", hub.Invalid, 422, object{"name": 7, "scopes": []string{"config:read"}}, nil, []string{"body.name"}},
+		{"not of the list", hub.Invalid, 422, object{"name": "x", "scopes": []string{canary}}, nil, []string{"body.scopes[0]"}},
+		{"not a time", hub.Invalid, 422, object{"name": "x", "scopes": []string{"config:read"}, "expires_at": canary}, nil, []string{"body.expires_at"}},
+		{"a form", hub.UnsupportedMedia, 415, `name=x`, []string{"Content-Type", "application/x-www-form-urlencoded"}, nil},
+		{"too large", hub.TooLarge, 413, `"` + strings.Repeat("x", 300<<10) + `"`, nil, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := w.refused(t, test.code, "POST", path, w.acme, test.body, test.headers...)
+			if r.status != test.status {
+				t.Errorf("status %d", r.status)
+			}
+			if diff := cmp.Diff(test.locations, r.locations()); diff != "" {
+				t.Error(diff)
+			}
+			if strings.Contains(string(r.raw), canary) || strings.Contains(string(r.raw), "Go ") {
+				t.Errorf("what was sent comes back: %s", r.raw)
+			}
+			if !strings.HasPrefix(r.body["request_id"].(string), "req_") || r.header.Get("X-Request-Id") != r.body["request_id"] {
+				t.Errorf("request id: %v, %v", r.body["request_id"], r.header)
+			}
+			if r.body["type"] != "/docs/problems#"+string(test.code) {
+				t.Errorf("type %v", r.body["type"])
+			}
+		})
+	}
+	r := w.refused(t, hub.UnknownParameter, "GET", path+"?limt=3", w.acme, nil)
+	if diff := cmp.Diff([]string{"query.limt"}, r.locations()); diff != "" || r.status != 400 {
+		t.Errorf("%d %s", r.status, diff)
+	}
+	for _, query := range []string{"limit=0", "limit=101", "limit=x"} {
+		r := w.refused(t, hub.Invalid, "GET", path+"?"+query, w.acme, nil)
+		if diff := cmp.Diff([]string{"query.limit"}, r.locations()); diff != "" {
+			t.Errorf("%s: %s", query, diff)
+		}
+	}
+	w.must(t, 201, "POST", path, w.acme, `{"name":"x","scopes":["config:read"]}`, "Content-Type", "application/json; charset=utf-8")
+	w.must(t, 201, "POST", path, w.acme, `{"name":"x","scopes":["config:read"]}`, "Content-Type", "")
+	w.refused(t, hub.NotFound, "GET", "/v1/nonsense", w.acme, nil)
+	if r := w.refused(t, hub.MethodNotAllowed, "PUT", path, w.acme, nil); r.header.Get("Allow") == "" {
+		t.Error("405 without Allow")
+	}
+	if r := w.must(t, 200, "GET", "/v1/me", w.acme, nil, "X-Request-Id", "mine.1"); r.header.Get("X-Request-Id") != "mine.1" {
+		t.Errorf("request id: %v", r.header)
+	}
+}
+
+func TestLists(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var want []string
+	for i := range 5 {
+		name := fmt.Sprintf("key %d", i)
+		w.must(t, 201, "POST", "/v1/tenants/rival/keys", w.rival, object{"name": name, "scopes": []string{"config:read"}})
+		want = append(want, name)
+	}
+	want = append([]string{"test"}, want...)
+	var got []string
+	path := "/v1/tenants/rival/keys?limit=2"
+	var cursor string
+	for pages := 1; ; pages++ {
+		r := w.must(t, 200, "GET", path+cursor, w.rival, nil)
+		got = append(got, r.names(t, "name")...)
+		next, more := r.body["next_cursor"].(string)
+		if !more {
+			if pages != 3 || r.body["next_cursor"] != nil {
+				t.Errorf("%d pages, last %s", pages, r.raw)
+			}
+			break
+		}
+		cursor = "&cursor=" + next
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	w.refused(t, hub.Malformed, "GET", path+"&cursor=nonsense", w.rival, nil)
+	w.refused(t, hub.Malformed, "GET", "/v1/tenants/acme/keys?limit=2"+cursor, w.acme, nil) // another tenant's
+	w.refused(t, hub.Malformed, "GET", "/v1/tenants?limit=2"+cursor, w.operator, nil)       // another list's
+}
+
+func TestETag(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := "/v1/tenants/acme/settings"
+	first := w.must(t, 200, "GET", path, w.acme, nil).header.Get("ETag")
+	if first == "" || first == w.must(t, 200, "GET", "/v1/tenants/rival/settings", w.rival, nil).header.Get("ETag") {
+		t.Errorf("tag %q: none, or another tenant's", first)
+	}
+	second := w.must(t, 200, "PATCH", path, w.acme, object{"ticket_seconds": 30}, "If-Match", first).header.Get("ETag")
+	if second == first {
+		t.Error("the tag stays")
+	}
+	if got := w.must(t, 200, "GET", path, w.acme, nil).header.Get("ETag"); got != second {
+		t.Errorf("tag %q after a change that answered %q", got, second)
+	}
+	r := w.refused(t, hub.PreconditionFailed, "PATCH", path, w.acme, object{"ticket_seconds": 40}, "If-Match", first)
+	if r.status != 412 {
+		t.Errorf("status %d", r.status)
+	}
+	if got := w.must(t, 200, "GET", path, w.acme, nil).body["ticket_seconds"]; got != 30.0 {
+		t.Errorf("ticket_seconds %v", got)
+	}
+	w.must(t, 200, "PATCH", path, w.acme, object{"ticket_seconds": 50}, "If-Match", `"x", `+second)
+	w.must(t, 200, "PATCH", path, w.acme, object{"ticket_seconds": 60}, "If-Match", "*")
+}
+
+func TestETag_OfTwoWritersOneWins(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := "/v1/tenants/acme/settings"
+	tag := w.must(t, 200, "GET", path, w.acme, nil).header.Get("ETag")
+	var group sync.WaitGroup
+	statuses := make([]int, 6)
+	for i := range statuses {
+		group.Go(func() {
+			statuses[i] = w.send(t, "PATCH", path, w.acme, object{"ticket_seconds": 100 + i}, "If-Match", tag).status
+		})
+	}
+	group.Wait()
+	won := 0
+	for _, status := range statuses {
+		switch status {
+		case 200:
+			won++
+		case 412:
+		default:
+			t.Errorf("status %d", status)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d writers won: %v", won, statuses)
+	}
+}
+
+func TestIdempotency(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	path := "/v1/tenants/acme/keys"
+	body := object{"name": "once", "scopes": []string{"config:read"}}
+	count := func() int {
+		return storetest.Value[int](t, w.db, `SELECT count(*) FROM tributary.keys WHERE name = 'once'`)
+	}
+	first := w.must(t, 201, "POST", path, w.acme, body, "Idempotency-Key", "k1")
+	again := w.must(t, 201, "POST", path, w.acme, body, "Idempotency-Key", "k1")
+	if string(first.raw) != string(again.raw) || again.header.Get("Idempotency-Replayed") != "true" || again.header.Get("ETag") != first.header.Get("ETag") {
+		t.Errorf("%s\n%s\n%v", first.raw, again.raw, again.header)
+	}
+	if byID := w.must(t, 201, "POST", "/v1/tenants/"+w.ids["acme"]+"/keys", w.acme, body, "Idempotency-Key", "k1"); string(byID.raw) != string(first.raw) {
+		t.Error("the tenant by its id is another place")
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d keys", n)
+	}
+	body["name"] = "other"
+	if r := w.refused(t, hub.IdempotencyReused, "POST", path, w.acme, body, "Idempotency-Key", "k1"); r.status != 422 {
+		t.Errorf("status %d", r.status)
+	}
+	body["name"] = "once"
+	w.must(t, 201, "POST", path, w.operator, body, "Idempotency-Key", "k1") // another caller's is another
+	w.must(t, 201, "POST", "/v1/tenants/rival/keys", w.operator, body, "Idempotency-Key", "k1")
+	if n := count(); n != 3 {
+		t.Errorf("%d keys", n)
+	}
+	w.refused(t, hub.ScopeMissing, "POST", path, w.key(t, "acme", hub.ConfigRead), body, "Idempotency-Key", "k1")
+	w.refused(t, hub.Malformed, "POST", path, w.acme, body, "Idempotency-Key", strings.Repeat("x", 256))
+
+	stored := storetest.Values[[]byte](t, w.db, `SELECT answer FROM tributary.idempotency WHERE answer IS NOT NULL`)
+	for _, answer := range stored {
+		if strings.Contains(string(answer), "trb_") {
+			t.Error("a key lies open in the table")
+		}
+	}
+	w.clock.forward(11 * time.Minute)
+	if r := w.refused(t, hub.AnswerExpired, "POST", path, w.acme, body, "Idempotency-Key", "k1"); r.status != 409 {
+		t.Errorf("status %d", r.status)
+	}
+}
+
+func TestIdempotency_WhatFailedMayBeSentAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := object{"slug": "acme", "name": "Acme"}
+	w.refused(t, hub.Conflict, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
+	w.refused(t, hub.Conflict, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
+	body["slug"] = "acme-2"
+	first := w.must(t, 201, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
+	again := w.must(t, 201, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
+	if string(first.raw) != string(again.raw) {
+		t.Errorf("%s\n%s", first.raw, again.raw)
+	}
+}
+
+func TestIdempotency_AtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var group sync.WaitGroup
+	replies := make([]reply, 8)
+	for i := range replies {
+		group.Go(func() {
+			replies[i] = w.send(t, "POST", "/v1/tenants/acme/keys", w.acme, object{"name": "once", "scopes": []string{"config:read"}}, "Idempotency-Key", "k")
+		})
+	}
+	group.Wait()
+	for _, r := range replies {
+		if r.status != 201 && r.body["code"] != string(hub.IdempotencyInFlight) {
+			t.Errorf("%d %s", r.status, r.raw)
+		}
+	}
+	if n := storetest.Value[int](t, w.db, `SELECT count(*) FROM tributary.keys WHERE name = 'once'`); n != 1 {
+		t.Errorf("%d keys", n)
+	}
+}

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/problem"
+)
+
+// bodyTimeout bounds the reading of a body.
+const bodyTimeout = 15 * time.Second
+
+// guard decides, before anything of a request is looked at, who asks (401), whether there is such a tenant for them
+// (404) and whether their scopes cover the operation (403); then it takes the body in.
+func (a *API) guard(op *operation) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		r, w := unwrap(ctx)
+		c := &call{op: op, w: w, r: r, status: op.status, header: http.Header{}}
+		err := a.admit(c)
+		if err == nil {
+			err = c.takeBody()
+		}
+		if err != nil {
+			problem.Write(w, r, err)
+			return
+		}
+		next(huma.WithValue(ctx, callKey{}, c))
+	}
+}
+
+func (a *API) admit(c *call) error {
+	ctx := c.r.Context()
+	var err error
+	if c.principal, err = a.authenticate(c.r); err != nil {
+		return err
+	}
+	if c.op.inTenant() {
+		tenant, err := a.o.Directory.TenantByRef(ctx, c.r.PathValue("tenant"))
+		if err != nil && hub.CodeOf(err) != hub.NotFound {
+			return err
+		}
+		if err != nil || !c.principal.Reaches(tenant.ID) { // said alike: whether there is such a tenant is nobody else's to know
+			return hub.Errorf(hub.NotFound, "no such tenant")
+		}
+		c.tenant = tenant.ID
+	}
+	return c.need(c.op.scopes...)
+}
+
+func (a *API) authenticate(r *http.Request) (hub.Principal, error) {
+	header := r.Header["Authorization"]
+	if len(header) == 0 {
+		return hub.Principal{}, hub.Errorf(hub.Unauthenticated, "there is no Authorization header")
+	}
+	scheme, value, ok := strings.Cut(header[0], " ")
+	if !ok || len(header) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return hub.Principal{}, hub.Errorf(hub.Unauthenticated, "the Authorization header has the form: Bearer trb_…")
+	}
+	return a.o.Keys.Authenticate(r.Context(), strings.TrimSpace(value))
+}
+
+// need refuses a caller that lacks one of the scopes.
+func (c *call) need(scopes ...hub.Scope) error {
+	var missing []string
+	for _, s := range scopes {
+		if !c.principal.May(s) {
+			missing = append(missing, string(s))
+		}
+	}
+	if len(missing) > 0 {
+		return hub.Errorf(hub.ScopeMissing, "the key lacks %s", strings.Join(missing, " and "))
+	}
+	return nil
+}
+
+// takeBody reads the body and checks that it is JSON. It is read here so that its bytes are known to whoever
+// compares requests, and because what huma says of unreadable JSON repeats it.
+func (c *call) takeBody() error {
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead || c.r.Method == http.MethodDelete {
+		return nil
+	}
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyTimeout)) // where the server has none, it waits
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, c.op.body))
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return hub.Errorf(hub.TooLarge, "the body of this operation has at most %d bytes", c.op.body)
+	}
+	if err != nil {
+		return hub.Errorf(hub.Malformed, "the body could not be read to its end")
+	}
+	c.body = body
+	c.r.Body = io.NopCloser(bytes.NewReader(body))
+	if len(body) == 0 {
+		return nil
+	}
+	if err := c.checkContentType(); err != nil {
+		return err
+	}
+	return checkJSON(body)
+}
+
+func (c *call) checkContentType() error {
+	header := c.r.Header.Get("Content-Type")
+	if header == "" {
+		return nil
+	}
+	kind, _, err := mime.ParseMediaType(header)
+	if err == nil && (kind == "application/json" || kind == "application/merge-patch+json" && c.r.Method == http.MethodPatch) {
+		return nil
+	}
+	return hub.Errorf(hub.UnsupportedMedia, "the body is application/json")
+}
+
+func checkJSON(body []byte) error {
+	if json.Valid(body) {
+		return nil
+	}
+	err := json.Unmarshal(body, new(any))
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return hub.Errorf(hub.Malformed, "the body is not JSON: byte %d does not fit", syntax.Offset)
+	}
+	return hub.Errorf(hub.Malformed, "the body is not JSON")
+}

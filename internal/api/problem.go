@@ -1,0 +1,96 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/problem"
+)
+
+// A Problem is the body of every answer that says no, as RFC 9457 has it.
+type Problem struct {
+	problem.Problem
+}
+
+// Error, GetStatus and ContentType make it what huma takes for an error.
+func (p *Problem) Error() string             { return p.Title }
+func (p *Problem) GetStatus() int            { return p.Status }
+func (p *Problem) ContentType(string) string { return problem.ContentType }
+
+// setHuma sets what huma keeps in package variables, once: its errors become our problems, names of fields are
+// compared as they are, and lists are never null.
+var setHuma = sync.OnceFunc(func() {
+	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
+		return &Problem{problem.From(formError(status, message, errs), "")}
+	}
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
+		err := formError(status, message, errs)
+		problem.Note(ctx.Context(), err)
+		p := problem.From(err, problem.RequestID(ctx.Context()))
+		for name, values := range p.Header() {
+			ctx.SetHeader(name, values[0])
+		}
+		return &Problem{p}
+	}
+	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false
+})
+
+// formError says what huma found wrong with a request's form. What was sent is not repeated: of a detail only its
+// place and its rule are taken.
+func formError(status int, message string, errs []error) *hub.Error {
+	fields := make([]hub.FieldError, 0, len(errs))
+	unknown := false
+	for _, err := range errs {
+		detail, ok := errors.AsType[*huma.ErrorDetail](err)
+		if !ok {
+			continue
+		}
+		unknown = unknown || detail.Message == unknownParameter
+		fields = append(fields, hub.FieldError{Location: detail.Location, Message: rule(detail.Message)})
+	}
+	switch {
+	case unknown:
+		return about(hub.UnknownParameter, "this operation does not have that parameter", fields)
+	case status == http.StatusBadRequest:
+		return hub.Errorf(hub.Malformed, "%s", firstOf(message, "the request cannot be read"))
+	case status == http.StatusUnprocessableEntity:
+		return about(hub.Invalid, "the request is not valid", fields)
+	default:
+		return hub.Errorf(hub.Internal, "form check failed with status %d", status)
+	}
+}
+
+// unknownParameter is how huma says it.
+const unknownParameter = "unknown query parameter"
+
+// rule drops what encoding/json and time say: it repeats the input.
+func rule(message string) string {
+	for _, start := range []string{"json:", "parsing time", "invalid value"} {
+		if strings.HasPrefix(message, start) {
+			return "has a value that does not fit"
+		}
+	}
+	return message
+}
+
+func about(code hub.Code, message string, fields []hub.FieldError) *hub.Error {
+	if len(fields) > 0 {
+		message = fields[0].Location + ": " + fields[0].Message
+	}
+	err := hub.Errorf(code, "%s", message)
+	err.Fields = fields
+	return err
+}
+
+func firstOf(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

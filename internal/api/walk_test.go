@@ -1,0 +1,123 @@
+package api_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributary-hub/tributary/internal/storetest"
+)
+
+// contents is a hash of each table of the hub.
+func (w *world) contents(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, table := range storetest.Values[string](t, w.db, `
+		SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'tributary'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition`) {
+		all[table] = storetest.Value[string](t, w.db, `SELECT coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM tributary.`+table+` t`)
+	}
+	return all
+}
+
+// TestTenancy_Walk asks every operation of the document for another tenant's objects, by that tenant's path and
+// with what would be good bodies: all answer 404, and nothing changes.
+func TestTenancy_Walk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	victim := w.furnish(t, "acme")
+	before := w.contents(t)
+	walked := 0
+	for _, op := range operations(t, w.served(t)) {
+		if !strings.HasPrefix(op.path, "/v1/tenants/{tenant}") {
+			continue
+		}
+		walked++
+		for _, ref := range []string{"acme", w.ids["acme"]} {
+			path := strings.ReplaceAll(op.path, "{tenant}", ref)
+			for name, id := range victim.ids {
+				path = strings.ReplaceAll(path, "{"+name+"}", id)
+			}
+			if strings.Contains(path, "{") {
+				t.Errorf("%s: furnish has nothing for it", path)
+			}
+			r := w.send(t, op.method, path, w.rival, victim.bodies[op.body["operationId"].(string)], "Idempotency-Key", "walk")
+			if r.status != 404 || r.body["code"] != "not_found" {
+				t.Errorf("%s %s: %d %s", op.method, path, r.status, r.raw)
+			}
+			for name, id := range victim.ids {
+				if strings.Contains(string(r.raw), id) {
+					t.Errorf("%s %s says the %s: %s", op.method, path, name, r.raw)
+				}
+			}
+		}
+	}
+	if walked < 9 {
+		t.Errorf("walked %d operations", walked)
+	}
+	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
+		t.Errorf("something changed: %s", diff)
+	}
+}
+
+// TestTenancy_ForeignObjects asks every operation that names an object for another tenant's, by the caller's own
+// path: what would be done for the owner is 404 for anybody else.
+func TestTenancy_ForeignObjects(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	victim := w.furnish(t, "acme")
+	own := w.furnish(t, "rival")
+	before := w.contents(t)
+	walked := 0
+	for _, op := range operations(t, w.served(t)) {
+		id := op.body["operationId"].(string)
+		rest, ok := strings.CutPrefix(op.path, "/v1/tenants/{tenant}/")
+		if !ok || !strings.Contains(rest, "{") {
+			continue
+		}
+		walked++
+		for _, foreign := range slices.Sorted(maps.Keys(victim.ids)) { // one object of the path is another's, the rest the caller's own
+			if !strings.Contains(rest, "{"+foreign+"}") {
+				continue
+			}
+			path := strings.ReplaceAll(op.path, "{tenant}", "rival")
+			path = strings.ReplaceAll(path, "{"+foreign+"}", victim.ids[foreign])
+			for name, id := range own.ids {
+				path = strings.ReplaceAll(path, "{"+name+"}", id)
+			}
+			r := w.send(t, op.method, path, w.rival, own.bodies[id])
+			if r.status != 404 || r.body["code"] != "not_found" {
+				t.Errorf("%s %s with another's %s: %d %s", op.method, op.path, foreign, r.status, r.raw)
+			}
+		}
+	}
+	if walked < 3 {
+		t.Errorf("walked %d operations", walked)
+	}
+	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
+		t.Errorf("something changed: %s", diff)
+	}
+}
+
+// furniture is one object of each kind of a tenant, by the name of its parameter in paths, and a body for each
+// operation that its owner could send.
+type furniture struct {
+	ids    map[string]string
+	bodies map[string]any
+}
+
+func (w *world) furnish(t *testing.T, slug string) furniture {
+	t.Helper()
+	base := "/v1/tenants/" + slug
+	key := w.must(t, 201, "POST", base+"/keys", w.operator, object{"name": "furniture", "scopes": []string{"config:read"}})
+	return furniture{
+		ids: map[string]string{"key": key.text(t, "id")},
+		bodies: map[string]any{
+			"updateTenant":   object{"name": "stolen"},
+			"updateSettings": object{"ticket_seconds": 1},
+			"createKey":      object{"name": "stolen", "scopes": []string{"config:read"}},
+		},
+	}
+}
