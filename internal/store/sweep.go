@@ -45,19 +45,22 @@ const (
 	RingBytes      = 4 << 20
 )
 
-// TrimRejections deletes what is beyond each endpoint's ring: of each cause all but the newest half, then the
-// oldest above the ring's number and bytes.
+// TrimRejections deletes what is beyond each endpoint's ring: of each cause all but the newest half, then, of what
+// that leaves, the oldest above the ring's number and bytes. So a flood of one cause pushes out nothing but itself.
 func (p *Pipeline) TrimRejections(ctx context.Context) (int64, error) {
 	return p.sweep(ctx, `
-		DELETE FROM tributary.rejections r USING (
-			SELECT tenant_id, id,
-			       row_number() OVER cause AS nth_of_cause, sum(length(header) + length(body)) OVER cause AS bytes_of_cause,
-			       row_number() OVER ring AS nth, sum(length(header) + length(body)) OVER ring AS bytes
-			  FROM tributary.rejections
-			WINDOW cause AS (PARTITION BY tenant_id, endpoint_id, cause ORDER BY id DESC),
-			       ring AS (PARTITION BY tenant_id, endpoint_id ORDER BY id DESC)) x
-		 WHERE r.tenant_id = x.tenant_id AND r.id = x.id
-		   AND (x.nth_of_cause > $1 / 2 OR x.bytes_of_cause > $2 / 2 OR x.nth > $1 OR x.bytes > $2)`, RingRejections, RingBytes)
+		WITH each AS MATERIALIZED (
+			SELECT tenant_id, endpoint_id, id, size, row_number() OVER cause > $1 / 2 OR sum(size) OVER cause > $2 / 2 AS beyond
+			  FROM (SELECT tenant_id, endpoint_id, cause, id, length(header) + length(body) + coalesce(length(sealed), 0) AS size FROM tributary.rejections) r
+			WINDOW cause AS (PARTITION BY tenant_id, endpoint_id, cause ORDER BY id DESC)
+		), rest AS (
+			SELECT tenant_id, id, row_number() OVER ring > $1 OR sum(size) OVER ring > $2 AS beyond
+			  FROM each WHERE NOT beyond
+			WINDOW ring AS (PARTITION BY tenant_id, endpoint_id ORDER BY id DESC)
+		)
+		DELETE FROM tributary.rejections r
+		 USING (SELECT tenant_id, id FROM each WHERE beyond UNION ALL SELECT tenant_id, id FROM rest WHERE beyond) x
+		 WHERE r.tenant_id = x.tenant_id AND r.id = x.id`, RingRejections, RingBytes)
 }
 
 func (p *Pipeline) sweep(ctx context.Context, query string, args ...any) (int64, error) {
