@@ -57,8 +57,15 @@ func (d *Directory) Look() {
 	}
 }
 
-// Changed is told that a tenant has a new version, by this node's own change or by a signal. It waits until the
-// tenant is loaded where it is known; who is not known is loaded at its first use.
+// Heard is told by a signal that a tenant has another version: where it is known, the directory looks.
+func (d *Directory) Heard(tenant hub.TenantID, version int64) {
+	if t := d.known(tenant); t != nil && (version == 0 || t.ConfigVersion < version) {
+		d.Look()
+	}
+}
+
+// Changed is told that a tenant has a new version by a change of this node's own. It waits until the tenant is loaded
+// where it is known; who is not known is loaded at its first use.
 func (d *Directory) Changed(ctx context.Context, tenant hub.TenantID, version int64) {
 	t := d.known(tenant)
 	if t == nil || version != 0 && t.ConfigVersion >= version {

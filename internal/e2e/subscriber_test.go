@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -128,4 +129,27 @@ func (s *subscriber) messages() []string {
 func (s *subscriber) ready(t *testing.T) {
 	t.Helper()
 	s.await(t, 20*time.Second, "hub.ready", func(_ []string, kinds map[string]int) bool { return kinds["hub.ready"] > 0 })
+}
+
+// stream asks for a stream that is to be refused, as a client that understands statuses, and gives the problem.
+func (h *hub) stream(t *testing.T, token, channel string) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.dev.URL+"/stream/"+h.dev.Tenant+"?channel="+url.QueryEscape(channel), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	problem := map[string]any{}
+	if res.StatusCode != http.StatusOK {
+		if err := json.NewDecoder(res.Body).Decode(&problem); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return res.StatusCode, problem
 }
