@@ -124,7 +124,7 @@ func (l *Listener) CheckHears(ctx context.Context) error {
 		return fmt.Errorf("connect to check the listener: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	repeat := time.NewTicker(time.Second) // the listener may not have been connected when the first was sent
+	repeat := time.NewTicker(200 * time.Millisecond) // the listener may not have been connected when the first was sent
 	defer repeat.Stop()
 	for {
 		if err := Send(ctx, conn, sent); err != nil {

@@ -1,0 +1,150 @@
+package feed
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/frame"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// A Request says who wants to hear what, from where on.
+type Request struct {
+	Tenant   hub.TenantID
+	Channels []hub.ChannelPattern
+	Start    Start
+	Oldest   func() time.Time // the first day that the tenant's retention shows, asked at each read; default: all that is held
+}
+
+// MaxLast bounds Start.Last.
+const MaxLast = 100
+
+// A Start is where a subscription begins: the first of these that is set, else now.
+type Start struct {
+	Cursor   string    // the client's last id, as it came: it is judged, never refused
+	Last     int       // with the last so many messages of its channels, at most MaxLast
+	Earliest bool      // with the first message that is held
+	Since    time.Time // with the first message that is not older
+}
+
+// How far Last looks back where a pattern forbids the index of channels.
+const (
+	lookBackPage = 5_000
+	lookBack     = 100_000
+)
+
+// Subscribe begins a subscription. It asks Postgres where the log stands, and the error is Unavailable where that
+// fails. A cursor that cannot be resumed is no error, but a hub.reset to come.
+func (f *Feed) Subscribe(ctx context.Context, r Request) (*Subscription, error) {
+	if err := f.epoch.settle(ctx); err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	if r.Oldest == nil {
+		r.Oldest = func() time.Time { return time.Time{} }
+	}
+	s := &Subscription{
+		feed:    f,
+		tenant:  r.Tenant,
+		filter:  newFilter(r.Channels),
+		oldest:  r.Oldest,
+		ready:   make(chan struct{}, 1),
+		seam:    seam{epoch: f.epoch.get()},
+		oweLive: true,
+	}
+	place, err := f.place(ctx, r.Tenant, r.Oldest())
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	if err := s.begin(ctx, r.Start, place); err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	if err := f.attach(s); err != nil {
+		return nil, err
+	}
+	s.signal()
+	return s, nil
+}
+
+// place asks where a log stands.
+func (f *Feed) place(ctx context.Context, tenant hub.TenantID, oldest time.Time) (place store.Place, err error) {
+	err = f.borrow(ctx, func(ctx context.Context) (err error) {
+		place, err = f.o.Store.LogPlace(ctx, tenant, oldest)
+		return err
+	})
+	return place, err
+}
+
+func (s *Subscription) begin(ctx context.Context, start Start, place store.Place) (err error) {
+	switch {
+	case start.Cursor != "":
+		s.place, s.broken = s.resume(start.Cursor, place)
+	case start.Last > 0:
+		s.place, err = s.beforeLast(ctx, min(start.Last, MaxLast), place)
+	case start.Earliest:
+		s.place = place.Floor - 1
+	case !start.Since.IsZero():
+		err = s.feed.borrow(ctx, func(ctx context.Context) (err error) {
+			s.place, err = s.feed.o.Store.PositionBefore(ctx, s.tenant, start.Since, place)
+			return err
+		})
+	default:
+		s.place = place.Head
+	}
+	s.seam.atHead, s.seam.headAt, s.seam.owed = s.place == place.Head, place.At, place.Head
+	s.opening.Head = place.Head
+	if s.broken == nil {
+		s.opening.From = &hub.Cursor{Epoch: s.seam.epoch, Position: s.place}
+	}
+	return err
+}
+
+// resume judges a client's cursor by where the log stands.
+func (s *Subscription) resume(requested string, place store.Place) (hub.Position, *broken) {
+	cursor, err := hub.ParseCursor(requested)
+	switch {
+	case err != nil:
+		return place.Head, &broken{frame.ResetMalformed, requested, place.Head}
+	case cursor.Epoch != s.seam.epoch:
+		return place.Head, &broken{frame.ResetEpoch, requested, place.Head}
+	case cursor.Position > place.Head:
+		return place.Head, &broken{frame.ResetFuture, requested, place.Head}
+	case cursor.Position+1 < place.Floor:
+		return place.Floor - 1, &broken{frame.ResetRetention, requested, place.Floor - 1}
+	}
+	return cursor.Position, nil
+}
+
+// beforeLast is the place before the last n messages of the subscription's channels.
+func (s *Subscription) beforeLast(ctx context.Context, n int, place store.Place) (hub.Position, error) {
+	if channels, exact := s.filter.exact(); exact {
+		var last []hub.Position
+		err := s.feed.borrow(ctx, func(ctx context.Context) (err error) {
+			last, err = s.feed.o.Store.LastPositions(ctx, s.tenant, channels, n, place, time.Now())
+			return err
+		})
+		if err != nil || len(last) == 0 {
+			return place.Head, err
+		}
+		return last[len(last)-1] - 1, nil
+	}
+	before := place.Head
+	for through := place.Head; n > 0 && through >= place.Floor && through > place.Head-lookBack; through -= lookBackPage {
+		var page []store.ChannelAt
+		err := s.feed.borrow(ctx, func(ctx context.Context) (err error) {
+			page, err = s.feed.o.Store.ReadChannels(ctx, s.tenant, max(place.Floor, through-lookBackPage+1), through, time.Now())
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range page {
+			if n > 0 && s.filter.matches(m.Channel) {
+				before = m.Position - 1
+				n--
+			}
+		}
+	}
+	return before, nil
+}
