@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -100,11 +101,7 @@ func enclosing(t *testing.T, at token.Position) string {
 func recordStatements(t *testing.T, db *storetest.DB, fx *planFixture) map[string][]any {
 	t.Helper()
 	rec := &recorder{seen: map[string][]any{}}
-	traced, err := store.Traced(t.Context(), db.Pipeline, rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer traced.Close()
+	traced := rewired(t, db, func(c *pgxpool.Config) { c.ConnConfig.Tracer = rec })
 	calls := fx.calls()
 	for method := range reflect.TypeFor[*store.Pipeline]().Methods() {
 		if _, ok := calls[method.Name]; !ok && method.Name != "Close" {

@@ -137,6 +137,7 @@ func stress(t *testing.T, db *storetest.DB, log stressedLog, tenants []hub.Tenan
 
 // followAll reads until the log is written and nothing is left.
 func followAll(t *testing.T, follow func(context.Context) ([]hub.MessageID, error), seen map[hub.MessageID]int, written chan struct{}) {
+	t.Helper()
 	for last := false; ; {
 		ids, err := follow(t.Context())
 		for _, id := range ids {
@@ -254,6 +255,7 @@ func (l *hubLog) follower() func(context.Context) ([]hub.MessageID, error) {
 }
 
 func (l *hubLog) rows(t *testing.T) []hub.MessageID {
+	t.Helper()
 	return storetest.Values[hub.MessageID](t, l.db, `SELECT id FROM tributary.messages`)
 }
 
@@ -375,6 +377,7 @@ func (l plainLog) follower() func(context.Context) ([]hub.MessageID, error) {
 }
 
 func (l plainLog) rows(t *testing.T) []hub.MessageID {
+	t.Helper()
 	return storetest.Values[hub.MessageID](t, l.db, `SELECT message_id FROM plain_log`)
 }
 

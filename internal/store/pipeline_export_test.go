@@ -3,16 +3,15 @@ package store
 import (
 	"context"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 )
 
-// Traced is the pipeline over connections of its own, whose statements the tracer sees.
-func Traced(ctx context.Context, p *Pipeline, tracer pgx.QueryTracer) (*Pipeline, error) {
+// Rewired is the pipeline over connections of its own, made as change says.
+func Rewired(ctx context.Context, p *Pipeline, change func(*pgxpool.Config)) (*Pipeline, error) {
 	config := p.pool.Config()
-	config.ConnConfig.Tracer = tracer
+	change(config)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -25,5 +24,5 @@ func Traced(ctx context.Context, p *Pipeline, tracer pgx.QueryTracer) (*Pipeline
 	return &Pipeline{pool: pool, lookup: pool, insert: insert}, nil
 }
 
-// Close ends the connections of a traced pipeline.
+// Close ends the connections of a rewired pipeline.
 func (p *Pipeline) Close() { p.pool.Close() }
