@@ -68,14 +68,29 @@ func build(o Options, mux *http.ServeMux) *API {
 	a.tenants()
 	a.settings()
 	a.keys()
+	a.endpoints()
+	a.secrets()
+	a.rejections()
 	return a
 }
 
 // errUnchanged ends a change that finds nothing to do: nothing is written, and all is well.
 var errUnchanged = errors.New("unchanged")
 
-// change runs fn as an audited change of the caller's tenant and waits until this node sees it.
-func (a *API) change(ctx context.Context, c *call, fn func(*store.Change) error) error {
+// change runs fn as an audited change of the caller's tenant and waits until this node sees it. The tenant is locked
+// first, whatever else fn locks: its changes follow one another, a limit is kept, and none waits for another in a ring.
+func (a *API) change(ctx context.Context, c *call, fn func(*store.Change, hub.Tenant) error) error {
+	return a.changeUnlocked(ctx, c, func(change *store.Change) error {
+		tenant, err := change.LockTenant(ctx)
+		if err != nil {
+			return err
+		}
+		return fn(change, tenant)
+	})
+}
+
+// changeUnlocked is change for a tenant that is only being made.
+func (a *API) changeUnlocked(ctx context.Context, c *call, fn func(*store.Change) error) error {
 	version, err := a.o.Store.ChangeTenant(ctx, c.principal, c.tenant, fn)
 	if errors.Is(err, errUnchanged) {
 		return nil

@@ -144,7 +144,7 @@ func (a *API) createKey(ctx context.Context, c *call, in *KeyCreateRequest) (New
 		return NewKey{}, err
 	}
 	var made NewKey
-	err := a.change(ctx, c, func(change *store.Change) (err error) {
+	err := a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
 		if made, err = makeKey(ctx, change, k); err != nil {
 			return err
 		}
@@ -190,7 +190,7 @@ func (a *API) listKeys(ctx context.Context, c *call, in *KeyListRequest) (List[K
 }
 
 func (a *API) revokeKey(ctx context.Context, c *call, in *KeyPath) (nothing, error) {
-	return nothing{}, a.change(ctx, c, func(change *store.Change) error {
+	return nothing{}, a.change(ctx, c, func(change *store.Change, _ hub.Tenant) error {
 		k, err := keyAt(ctx, in, change.LockKey)
 		if err != nil {
 			return err
@@ -213,7 +213,7 @@ func (a *API) revokeKey(ctx context.Context, c *call, in *KeyPath) (nothing, err
 
 func (a *API) rotateKey(ctx context.Context, c *call, in *KeyPath) (NewKey, error) {
 	var made NewKey
-	err := a.change(ctx, c, func(change *store.Change) error {
+	err := a.change(ctx, c, func(change *store.Change, _ hub.Tenant) error {
 		k, err := keyAt(ctx, in, change.LockKey)
 		if err != nil {
 			return err

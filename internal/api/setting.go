@@ -119,10 +119,8 @@ func (a *API) settings() {
 
 func (a *API) updateSettings(ctx context.Context, c *call, in *SettingsPatchRequest) (Settings, error) {
 	var t hub.Tenant
-	err := a.change(ctx, c, func(change *store.Change) (err error) {
-		if t, err = change.LockTenant(ctx); err != nil {
-			return err
-		}
+	err := a.change(ctx, c, func(change *store.Change, now hub.Tenant) (err error) {
+		t = now
 		if err := c.match(fromSettings(t.Settings)); err != nil {
 			return err
 		}

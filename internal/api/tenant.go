@@ -137,7 +137,7 @@ func (a *API) createTenant(ctx context.Context, c *call, in *TenantCreateRequest
 		return Tenant{}, err
 	}
 	c.tenant = hub.NewID[hub.TenantID]()
-	err := a.change(ctx, c, func(change *store.Change) (err error) {
+	err := a.changeUnlocked(ctx, c, func(change *store.Change) (err error) {
 		if t, err = change.CreateTenant(ctx, t); err != nil {
 			return err
 		}
@@ -166,10 +166,8 @@ func (a *API) listTenants(ctx context.Context, c *call, in *Page) (List[Tenant],
 
 func (a *API) updateTenant(ctx context.Context, c *call, in *TenantPatchRequest) (Tenant, error) {
 	var t hub.Tenant
-	err := a.change(ctx, c, func(change *store.Change) (err error) {
-		if t, err = change.LockTenant(ctx); err != nil {
-			return err
-		}
+	err := a.change(ctx, c, func(change *store.Change, now hub.Tenant) (err error) {
+		t = now
 		if err := c.match(fromTenant(t)); err != nil {
 			return err
 		}
@@ -189,11 +187,7 @@ func (a *API) updateTenant(ctx context.Context, c *call, in *TenantPatchRequest)
 }
 
 func (a *API) deleteTenant(ctx context.Context, c *call, _ *TenantPath) (nothing, error) {
-	return nothing{}, a.change(ctx, c, func(change *store.Change) error {
-		t, err := change.LockTenant(ctx)
-		if err != nil {
-			return err
-		}
+	return nothing{}, a.change(ctx, c, func(change *store.Change, t hub.Tenant) error {
 		if err := c.match(fromTenant(t)); err != nil {
 			return err
 		}

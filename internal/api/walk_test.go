@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -54,7 +55,7 @@ func TestTenancy_Walk(t *testing.T) {
 			}
 		}
 	}
-	if walked < 9 {
+	if walked < 25 {
 		t.Errorf("walked %d operations", walked)
 	}
 	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
@@ -93,7 +94,7 @@ func TestTenancy_ForeignObjects(t *testing.T) {
 			}
 		}
 	}
-	if walked < 3 {
+	if walked < 14 {
 		t.Errorf("walked %d operations", walked)
 	}
 	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
@@ -112,12 +113,23 @@ func (w *world) furnish(t *testing.T, slug string) furniture {
 	t.Helper()
 	base := "/v1/tenants/" + slug
 	key := w.must(t, 201, "POST", base+"/keys", w.operator, object{"name": "furniture", "scopes": []string{"config:read"}})
+	endpoint := w.must(t, 201, "POST", base+"/endpoints", w.operator, object{"name": slug + "-endpoint", "provider": "stripe"}).text(t, "id")
+	secret := w.must(t, 201, "POST", base+"/endpoints/"+endpoint+"/secrets", w.operator, object{"secret": "whsec_x"})
 	return furniture{
-		ids: map[string]string{"key": key.text(t, "id")},
+		ids: map[string]string{
+			"key": key.text(t, "id"), "endpoint": endpoint, "secret": secret.text(t, "id"),
+			"rejection": w.rejectIn(t, slug, endpoint, "whsec_x", "{}", time.Now()),
+		},
 		bodies: map[string]any{
 			"updateTenant":   object{"name": "stolen"},
 			"updateSettings": object{"ticket_seconds": 1},
 			"createKey":      object{"name": "stolen", "scopes": []string{"config:read"}},
+			"createEndpoint": object{"name": "stolen", "provider": "stripe"},
+			"putEndpoint":    object{"name": "stolen", "provider": "stripe"},
+			"updateEndpoint": object{"state": "disabled"},
+			"verifyWebhook":  object{"headers": object{}},
+			"addSecret":      object{"secret": "whsec_stolen"},
+			"updateSecret":   object{"state": "candidate"},
 		},
 	}
 }

@@ -23,9 +23,10 @@ type Provider struct {
 	Encoding string   // of the signature: hex, base64
 	Headers  []string // that it reads, the signature's first; what is after a "|" is another name of the same
 
-	Handshake string   // its kind; "": none
-	ID        []string // where the event's id stands, the first that is there: header:NAME, json:PATH; + joins parts
-	Type      []string // where the event's type stands, the first that is there
+	Handshake  string   // its kind; "": none
+	SetsSecret bool     // the handshake brings the secret, which an endpoint takes while it is armed
+	ID         []string // where the event's id stands, the first that is there: header:NAME, json:PATH; + joins parts
+	Type       []string // where the event's type stands, the first that is there
 
 	Tolerance        time.Duration // between signed time and arrival; zero: no signed time, or not checked
 	ReplayProtection ReplayProtection
