@@ -1,0 +1,123 @@
+package store_test
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/job"
+	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/storetest"
+)
+
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	nodes := func() []string {
+		return storetest.Values[string](t, db, `SELECT id || ' ' || array_to_string(roles, '+') || ' ' || version || (CASE WHEN beat_at > now() - interval '5 seconds' THEN '' ELSE ' silent' END) FROM tributary.nodes ORDER BY id`)
+	}
+	beat(t, db, "a", 3600)
+	beat(t, db, "b", 3600)
+	beat(t, db, "c", 0)
+	if err := db.Pipeline.Beat(t.Context(), store.Node{ID: "a", Roles: []string{"api", "ingest"}, Version: "next"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a api+ingest next", "b worker test silent", "c worker test"}, nodes()); diff != "" {
+		t.Error(diff)
+	}
+	if n, err := db.Pipeline.SweepNodes(t.Context(), 30*time.Minute); n != 1 || err != nil {
+		t.Errorf("swept %d, %v; want 1", n, err)
+	}
+	for range 2 {
+		if err := db.Pipeline.RemoveNode(t.Context(), "a"); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"c worker test"}, nodes()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The epoch stays while the history of positions does, and changes with each of its parts that can be changed here.
+func TestEpoch(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	seen := map[string]string{}
+	ask := func(after string) string {
+		t.Helper()
+		epoch, err := db.Pipeline.Epoch(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`^[0-9a-f]{8}$`).MatchString(epoch) {
+			t.Errorf("epoch %q", epoch)
+		}
+		if before, ok := seen[epoch]; ok {
+			t.Errorf("the epoch after %s is that of %s", after, before)
+		}
+		seen[epoch] = after
+		return epoch
+	}
+	first := ask("the beginning")
+	db.Exec(t, `UPDATE tributary.log_heads SET position = position`)
+	if again, err := db.Pipeline.Epoch(t.Context()); again != first || err != nil {
+		t.Errorf("asked twice: %q and %q, %v", first, again, err)
+	}
+	db.Exec(t, `UPDATE tributary.epoch SET salt = gen_random_uuid()::text`)
+	ask("a new salt")
+	db.Exec(t, `ALTER TABLE tributary.log_heads RENAME TO old_heads`)
+	db.Exec(t, `CREATE TABLE tributary.log_heads (LIKE tributary.old_heads)`)
+	ask("a table made anew, as by a dump that was loaded")
+}
+
+func TestMarkInstallation(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	for _, kind := range []string{"dev", "dev", "production"} {
+		if is, err := db.Pipeline.MarkInstallation(t.Context(), kind); is != "dev" || err != nil {
+			t.Errorf("marked %s: it is %q, %v", kind, is, err)
+		}
+	}
+}
+
+func TestClock(t *testing.T) {
+	t.Parallel()
+	now, err := storetest.New(t).Pipeline.Clock(t.Context())
+	if err != nil || time.Since(now).Abs() > time.Minute {
+		t.Errorf("it is %s, %v", now, err)
+	}
+}
+
+// What River gave up is listed with its last error, once it is over and as long as was asked.
+func TestGivenUp(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	pool := riverPool(t, db)
+	event := db.Event(t, "stripe")
+	if _, err := db.Pipeline.InsertEvents(t.Context(), []hub.Event{event}); err != nil {
+		t.Fatal(err)
+	}
+	listed := func() []store.GivenUpJob {
+		t.Helper()
+		jobs, err := store.GivenUp(t.Context(), pool, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return jobs
+	}
+	if jobs := listed(); len(jobs) != 0 {
+		t.Errorf("listed before: %+v", jobs)
+	}
+	db.Exec(t, `UPDATE tributary_river.river_job SET state = 'discarded', finalized_at = now(), errors = ARRAY['{"error": "first"}', '{"error": "last"}']::jsonb[]`)
+	want := []store.GivenUpJob{{RouteEvent: job.RouteEvent{Tenant: event.Tenant, Event: event.ID}, Error: "last"}}
+	if diff := cmp.Diff(want, listed()); diff != "" {
+		t.Error(diff)
+	}
+	db.Exec(t, `UPDATE tributary_river.river_job SET finalized_at = now() - interval '2 hours'`)
+	if jobs := listed(); len(jobs) != 0 {
+		t.Errorf("listed after: %+v", jobs)
+	}
+}
