@@ -26,6 +26,7 @@ type Options struct {
 	Store     *store.Store         // required
 	Directory *directory.Directory // required: finds tenants, and is told of changes
 	Keys      *auth.Keys           // required: whose a key is
+	Verifier  *auth.Verifier       // required: judges a token that an issuer is checked with
 	Keeper    *secret.Keeper       // required: seals secrets, tokens, cursors and answers
 	Accept    Accept               // required: commits an event, as ingest does
 	PublicURL *url.URL             // required: what endpoints' URLs begin with
@@ -71,6 +72,8 @@ func build(o Options, mux *http.ServeMux) *API {
 	a.endpoints()
 	a.secrets()
 	a.rejections()
+	a.issuers()
+	a.events()
 	return a
 }
 

@@ -51,7 +51,7 @@ func (a *API) admit(c *call) error {
 		if err != nil || !c.principal.Reaches(tenant.ID) { // said alike: whether there is such a tenant is nobody else's to know
 			return hub.Errorf(hub.NotFound, "no such tenant")
 		}
-		c.tenant = tenant.ID
+		c.tenant, c.config = tenant.ID, tenant
 	}
 	return c.need(c.op.scopes...)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
 )
@@ -43,9 +44,10 @@ type call struct {
 	r         *http.Request
 	principal hub.Principal
 	tenant    hub.TenantID // zero where the path names none
-	body      []byte       // as it came
-	status    int          // of success, set by an operation that has two
-	header    http.Header  // of the answer, besides what every answer has
+	config    *directory.Tenant
+	body      []byte      // as it came
+	status    int         // of success, set by an operation that has two
+	header    http.Header // of the answer, besides what every answer has
 }
 
 type callKey struct{}

@@ -94,3 +94,5 @@ func firstOf(s, other string) string {
 	}
 	return s
 }
+
+func asCoded(err error) (*hub.Error, bool) { return errors.AsType[*hub.Error](err) }

@@ -205,17 +205,13 @@ func (a *API) verifyRejection(ctx context.Context, c *call, r store.Rejected, e 
 	if err != nil {
 		return hub.Event{}, err
 	}
-	header := store.DecodeHeader(r.Header)
-	if r.Sealed != nil {
-		credentials, err := a.o.Keeper.Open(secret.EventHeaders, r.Sealed, c.tenant[:], r.ID[:])
-		if err != nil {
-			return hub.Event{}, err
-		}
-		maps.Copy(header, store.DecodeHeader(credentials))
+	header, body, err := a.originalOf(c, r)
+	if err != nil {
+		return hub.Event{}, err
 	}
 	now := a.o.Now()
 	secrets = slices.DeleteFunc(secrets, func(s provider.Secret) bool { return !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt) })
-	v := p.Verify(ctx, provider.Request{Method: http.MethodPost, Header: header, Body: r.Body, Secrets: secrets, Config: e.Config, At: r.ReceivedAt})
+	v := p.Verify(ctx, provider.Request{Method: http.MethodPost, Header: header, Body: body, Secrets: secrets, Config: e.Config, At: r.ReceivedAt})
 	switch {
 	case v.Fault != nil:
 		return hub.Event{}, v.Fault
@@ -228,8 +224,32 @@ func (a *API) verifyRejection(ctx context.Context, c *call, r store.Rejected, e 
 	if id.IsZero() {
 		id = hub.NewID[hub.EventID]()
 	}
-	return hub.Event{
+	event := hub.Event{
 		Tenant: c.tenant, ID: id, Endpoint: e.ID, Provider: e.Provider, Type: v.Type, ProviderID: v.ProviderID,
-		ReceivedAt: r.ReceivedAt, Verified: true, Secret: v.Secret, Header: header, Body: r.Body, Dedup: v.Dedup,
-	}, nil
+		ReceivedAt: r.ReceivedAt, Verified: true, Secret: v.Secret, Header: header, Body: body, Dedup: v.Dedup,
+	}
+	if r.SealedBody != nil {
+		event.Body, event.Original = p.Redact(body), body
+	}
+	return event, nil
+}
+
+// originalOf is a rejected webhook as it came, credentials included.
+func (a *API) originalOf(c *call, r store.Rejected) (http.Header, []byte, error) {
+	header, body := store.DecodeHeader(r.Header), r.Body
+	if r.Sealed != nil {
+		credentials, err := a.o.Keeper.Open(secret.EventHeaders, r.Sealed, c.tenant[:], r.ID[:])
+		if err != nil {
+			return nil, nil, err
+		}
+		maps.Copy(header, store.DecodeHeader(credentials))
+	}
+	if r.SealedBody != nil {
+		opened, err := a.o.Keeper.Open(secret.EventBody, r.SealedBody, c.tenant[:], r.ID[:])
+		if err != nil {
+			return nil, nil, err
+		}
+		body = opened
+	}
+	return header, body, nil
 }

@@ -55,7 +55,7 @@ func TestTenancy_Walk(t *testing.T) {
 			}
 		}
 	}
-	if walked < 25 {
+	if walked < 36 {
 		t.Errorf("walked %d operations", walked)
 	}
 	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
@@ -94,7 +94,7 @@ func TestTenancy_ForeignObjects(t *testing.T) {
 			}
 		}
 	}
-	if walked < 14 {
+	if walked < 22 {
 		t.Errorf("walked %d operations", walked)
 	}
 	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
@@ -119,6 +119,8 @@ func (w *world) furnish(t *testing.T, slug string) furniture {
 		ids: map[string]string{
 			"key": key.text(t, "id"), "endpoint": endpoint, "secret": secret.text(t, "id"),
 			"rejection": w.rejectIn(t, slug, endpoint, "whsec_x", "{}", time.Now()),
+			"issuer":    w.must(t, 201, "POST", base+"/issuers", w.operator, login(object{"name": slug + "-issuer"})).text(t, "id"),
+			"event":     w.event(t, slug, "{}").ID.String(),
 		},
 		bodies: map[string]any{
 			"updateTenant":   object{"name": "stolen"},
@@ -130,6 +132,10 @@ func (w *world) furnish(t *testing.T, slug string) furniture {
 			"verifyWebhook":  object{"headers": object{}},
 			"addSecret":      object{"secret": "whsec_stolen"},
 			"updateSecret":   object{"state": "candidate"},
+			"createIssuer":   login(object{"name": "stolen", "grants": []any{"stolen:x"}}),
+			"putIssuer":      login(object{"name": "stolen"}),
+			"updateIssuer":   object{"session_seconds": 60},
+			"checkIssuers":   object{"token": "x"},
 		},
 	}
 }

@@ -98,6 +98,18 @@ func (tx *Tx) Event(ctx context.Context, id, low hub.EventID) (hub.Event, error)
 	return e, absent(err, "no such event")
 }
 
+// EventBody is the raw body of an event, or, where it held a credential, sealed is that and body has it left out;
+// errors as Event's.
+func (tx *Tx) EventBody(ctx context.Context, id, low hub.EventID) (body, sealed []byte, err error) {
+	if err := tx.planAnew(ctx); err != nil {
+		return nil, nil, err
+	}
+	err = tx.tx.QueryRow(ctx, `
+		SELECT body, sealed_body FROM tributary.events
+		 WHERE tenant_id = tributary.current_tenant() AND id = $1 AND id >= $2`, id, low).Scan(&body, &sealed)
+	return body, sealed, absent(err, "no such event")
+}
+
 // Outcomes is what became of an event, run by run, the first working first; nothing while it is pending.
 func (tx *Tx) Outcomes(ctx context.Context, event hub.EventID) ([]hub.Outcome, error) {
 	rows, _ := tx.tx.Query(ctx, `

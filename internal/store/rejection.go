@@ -9,12 +9,12 @@ import (
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
-const rejectionColumns = `id, endpoint_id, cause, detail, received_at, header, sealed, body, truncated, event_id`
+const rejectionColumns = `id, endpoint_id, cause, detail, received_at, header, sealed, body, sealed_body, truncated, event_id`
 
 func (tx *Tx) scanRejection(row pgx.CollectableRow) (Rejected, error) {
 	r := Rejected{Tenant: tx.tenant}
 	var event *hub.EventID
-	err := row.Scan(&r.ID, &r.Endpoint, &r.Cause, &r.Detail, &r.ReceivedAt, &r.Header, &r.Sealed, &r.Body, &r.Truncated, &event)
+	err := row.Scan(&r.ID, &r.Endpoint, &r.Cause, &r.Detail, &r.ReceivedAt, &r.Header, &r.Sealed, &r.Body, &r.SealedBody, &r.Truncated, &event)
 	r.Retried = orZero(event)
 	return r, err
 }

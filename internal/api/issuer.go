@@ -1,0 +1,492 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tributary-hub/tributary/internal/expr"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/store"
+)
+
+// An Issuer is an OIDC issuer that a tenant trusts, and what its tokens may read.
+type Issuer struct {
+	ID                hub.IssuerID   `json:"id" example:"iss_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c05"`
+	Name              string         `json:"name" example:"login"`
+	Issuer            string         `json:"issuer" example:"https://login.example.com"`
+	Audiences         []string       `json:"audiences" example:"[\"app\"]"`
+	AuthorizedParties []string       `json:"authorized_parties"`
+	RequiredClaims    map[string]any `json:"required_claims"`
+	Grants            []Grant        `json:"grants"`
+	SessionSeconds    *int           `json:"session_seconds,omitempty" example:"3600"`
+	SharesChannels    bool           `json:"shares_channels"`
+	JWKSURI           string         `json:"jwks_uri,omitempty" doc:"Set by an operator."`
+	Internal          bool           `json:"internal" doc:"Set by an operator: its addresses may be inside the hub's network."`
+	Metadata          hub.Metadata   `json:"metadata"`
+	CreatedAt         time.Time      `json:"created_at"`
+	UpdatedAt         time.Time      `json:"updated_at"`
+}
+
+func (i Issuer) version() any { return i }
+
+// A Grant is a channel pattern with claims in braces, given where a condition holds.
+type Grant struct{ hub.Grant }
+
+// Schema is that of both forms: the pattern alone, or with its condition.
+func (Grant) Schema(huma.Registry) *huma.Schema {
+	pattern := func() *huma.Schema {
+		s := text(1, hub.MaxExpressionBytes)
+		s.Description, s.Examples = "A channel pattern with claims in braces.", []any{"user:{sub}"}
+		return s
+	}
+	when := text(1, hub.MaxExpressionBytes)
+	when.Description, when.Examples = "CEL over `claims`: the grant holds where it is true.", []any{"claims.email_verified"}
+	return &huma.Schema{OneOf: []*huma.Schema{pattern(), {
+		Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"pattern"},
+		Properties: map[string]*huma.Schema{"pattern": pattern(), "when": when},
+	}}}
+}
+
+// grantObject is the long form.
+type grantObject struct {
+	Pattern string `json:"pattern"`
+	When    string `json:"when,omitempty"`
+}
+
+// MarshalJSON writes the short form where that says all.
+func (g Grant) MarshalJSON() ([]byte, error) {
+	if g.When == "" {
+		return marshal(g.Pattern)
+	}
+	return marshal(grantObject(g.Grant))
+}
+
+// UnmarshalJSON reads either form.
+func (g *Grant) UnmarshalJSON(data []byte) error {
+	if bytes.HasPrefix(data, []byte(`"`)) {
+		return json.Unmarshal(data, &g.Pattern)
+	}
+	var long grantObject
+	err := json.Unmarshal(data, &long)
+	g.Grant = hub.Grant(long)
+	return err
+}
+
+// IssuerInput is what of an issuer can be changed, and with its name what makes one.
+type IssuerInput struct {
+	Name string `json:"name" minLength:"1" maxLength:"100" example:"login" doc:"Stands wherever the id does."`
+	IssuerFields
+}
+
+// IssuerPut creates or replaces an issuer at a name.
+type IssuerPut struct {
+	Name string `json:"name,omitempty" maxLength:"100" example:"login" doc:"The path's name, or where the path has an id, a new one."`
+	IssuerFields
+}
+
+// IssuerFields is what both say.
+type IssuerFields struct {
+	Issuer            string         `json:"issuer" minLength:"1" maxLength:"2000" example:"https://login.example.com" doc:"The tokens' iss: an https URL without query and fragment."`
+	Audiences         []string       `json:"audiences,omitempty" maxItems:"50" example:"[\"app\"]" doc:"One of them is in the token's aud."`
+	AuthorizedParties []string       `json:"authorized_parties,omitempty" maxItems:"50" doc:"Or the token's azp is among these."`
+	RequiredClaims    map[string]any `json:"required_claims,omitempty" maxProperties:"20" doc:"Claims, by path, and the value that each must have."`
+	Grants            []Grant        `json:"grants" minItems:"1" maxItems:"100"`
+	SessionSeconds    *int           `json:"session_seconds,omitempty" minimum:"60" maximum:"31536000" example:"3600" doc:"Lets tickets, cookies and streams outlive a short token."`
+	SharesChannels    bool           `json:"shares_channels,omitempty" doc:"Its grants may give channels that another issuer's give too."`
+	JWKSURI           *string        `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Operators only: where its keys are, instead of discovery."`
+	Internal          *bool          `json:"internal,omitempty" doc:"Operators only: its addresses may be inside the hub's network."`
+	Metadata          hub.Metadata   `json:"metadata,omitempty" maxProperties:"50"`
+}
+
+func fromIssuer(i hub.Issuer) Issuer {
+	out := Issuer{
+		ID: i.ID, Name: i.Name, Issuer: i.Issuer, Audiences: orEmpty(i.Audiences), AuthorizedParties: orEmpty(i.AuthorizedParties),
+		RequiredClaims: i.RequiredClaims, Grants: fromGrants(i.Grants), SessionSeconds: i.SessionSeconds, SharesChannels: i.SharesChannels,
+		JWKSURI: i.JWKSURI, Internal: i.Internal, Metadata: orNone(i.Metadata), CreatedAt: i.CreatedAt.UTC(), UpdatedAt: i.UpdatedAt.UTC(),
+	}
+	if out.RequiredClaims == nil {
+		out.RequiredClaims = map[string]any{}
+	}
+	return out
+}
+
+func fromGrants(grants []hub.Grant) []Grant {
+	out := make([]Grant, len(grants))
+	for i, g := range grants {
+		out[i] = Grant{g}
+	}
+	return out
+}
+
+func inputOfIssuer(i hub.Issuer) IssuerInput {
+	in := IssuerInput{Name: i.Name, IssuerFields: IssuerFields{
+		Issuer: i.Issuer, Audiences: i.Audiences, AuthorizedParties: i.AuthorizedParties, RequiredClaims: i.RequiredClaims,
+		Grants: fromGrants(i.Grants), SessionSeconds: i.SessionSeconds, SharesChannels: i.SharesChannels, Metadata: i.Metadata,
+	}}
+	if i.JWKSURI != "" {
+		in.JWKSURI = &i.JWKSURI
+	}
+	if i.Internal {
+		in.Internal = &i.Internal
+	}
+	return in
+}
+
+// apply checks the input and puts it into i, which is the issuer as it was, or new.
+func (a *API) applyIssuer(c *call, in IssuerInput, i *hub.Issuer) error {
+	if err := c.mayAddress(in.IssuerFields, *i); err != nil {
+		return err
+	}
+	i.Name, i.Issuer, i.Audiences, i.AuthorizedParties = in.Name, in.Issuer, in.Audiences, in.AuthorizedParties
+	i.RequiredClaims, i.SessionSeconds, i.SharesChannels, i.Metadata = in.RequiredClaims, in.SessionSeconds, in.SharesChannels, in.Metadata
+	if c.operates() {
+		i.JWKSURI, i.Internal = "", false
+		if in.JWKSURI != nil {
+			i.JWKSURI = *in.JWKSURI
+		}
+		if in.Internal != nil {
+			i.Internal = *in.Internal
+		}
+	}
+	i.Grants = make([]hub.Grant, len(in.Grants))
+	for n, g := range in.Grants {
+		i.Grants[n] = g.Grant
+	}
+	errs := []error{hub.ValidateName(i.Name), a.checkAddress("body.issuer", i.Issuer), i.Metadata.Validate(), checkAudiences(*i), checkClaims(i.RequiredClaims)}
+	if i.JWKSURI != "" {
+		errs = append(errs, a.checkAddress("body.jwks_uri", i.JWKSURI))
+	}
+	if _, err := a.compileGrants(*i); err != nil {
+		errs = append(errs, err)
+	}
+	return join(errs...)
+}
+
+// operates says whether the caller is an operator.
+func (c *call) operates() bool {
+	return c.principal.Kind == hub.PrincipalOperator || c.principal.Kind == hub.PrincipalSystem
+}
+
+// mayAddress refuses a tenant that would set what the hub asks inside its own network, or move the address of a row
+// that an operator has exempted.
+func (c *call) mayAddress(in IssuerFields, was hub.Issuer) error {
+	if c.operates() {
+		return nil
+	}
+	if in.JWKSURI != nil && *in.JWKSURI != was.JWKSURI || in.Internal != nil && *in.Internal != was.Internal {
+		return hub.Errorf(hub.ScopeMissing, "only an operator sets jwks_uri and internal")
+	}
+	if (was.Internal || was.JWKSURI != "") && in.Issuer != was.Issuer {
+		return hub.Errorf(hub.ScopeMissing, "only an operator changes the address of an issuer that an operator has set up")
+	}
+	return nil
+}
+
+// checkAddress checks the URL of an issuer or its keys: https but under dev, and nothing in it but scheme, host and
+// path.
+func (a *API) checkAddress(location, s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || !u.IsAbs() || u.Hostname() == "" || u.Opaque != "":
+		return hub.FieldErrorf(location, "is not the URL of a server")
+	case u.Scheme != "https" && (u.Scheme != "http" || !a.o.Dev):
+		return hub.FieldErrorf(location, "is not https")
+	case u.User != nil || strings.ContainsAny(s, "?#"):
+		return hub.FieldErrorf(location, "has a user, a query or a fragment")
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return hub.FieldErrorf(location, "has characters that no URL has")
+	}
+	return nil
+}
+
+func checkAudiences(i hub.Issuer) error {
+	if len(i.Audiences)+len(i.AuthorizedParties) == 0 {
+		return hub.FieldErrorf("body.audiences", "at least one audience or authorized party: else any token of the issuer would do")
+	}
+	var errs []error
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{{"audiences", i.Audiences}, {"authorized_parties", i.AuthorizedParties}} {
+		for n, value := range list.values {
+			if value == "" || len(value) > 500 || strings.Contains(value, "*") {
+				errs = append(errs, hub.FieldErrorf("body."+list.name+"["+strconv.Itoa(n)+"]", "1 to 500 characters, none of them a wildcard"))
+			}
+		}
+	}
+	return join(errs...)
+}
+
+func checkClaims(claims map[string]any) error {
+	for path := range claims {
+		if path == "" || len(path) > 200 {
+			return hub.FieldErrorf("body.required_claims", "a claim's path has 1 to 200 characters")
+		}
+	}
+	return nil
+}
+
+// compileGrants compiles an issuer's grants; the error names each that does not.
+func (a *API) compileGrants(i hub.Issuer) ([]*expr.Grant, error) {
+	compiled := make([]*expr.Grant, 0, len(i.Grants))
+	var errs []error
+	for n, g := range i.Grants {
+		grant, err := a.o.Directory.Claims().Grant(fmt.Sprintf("body.grants[%d]", n), g, i.Name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		compiled = append(compiled, grant)
+	}
+	return compiled, join(errs...)
+}
+
+// keepApart refuses an issuer whose grants could give a channel that another issuer's give: who is 7 at one is
+// somebody else than who is 7 at the other.
+func (a *API) keepApart(ctx context.Context, change *store.Change, i hub.Issuer) error {
+	if i.SharesChannels {
+		return nil
+	}
+	mine, err := a.compileGrants(i)
+	if err != nil {
+		return err
+	}
+	others, err := change.AllIssuers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if other.ID == i.ID {
+			continue
+		}
+		theirs, err := a.compileGrants(other)
+		if err != nil {
+			a.o.Log.WarnContext(ctx, "stored grant does not compile", "issuer", other.ID, "error", err)
+		}
+		for n, g := range mine {
+			for _, their := range theirs {
+				if g.Overlaps(their) {
+					e := hub.FieldErrorf(fmt.Sprintf("body.grants[%d]", n), "could give a channel that issuer %s gives too; say shares_channels if that is meant", other.Name)
+					e.Code = hub.GrantsOverlap
+					return e
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// IssuerPath names an issuer.
+type IssuerPath struct {
+	TenantPath
+	Issuer string `path:"issuer" maxLength:"100" example:"login" doc:"The issuer's id or name."`
+}
+
+func (in IssuerPath) ref() (store.Ref[hub.IssuerID], error) {
+	return refOf[hub.IssuerID](in.Issuer, "issuer")
+}
+
+// The requests of issuers.
+type (
+	IssuerListRequest struct {
+		TenantPath
+		Page
+	}
+	IssuerCreateRequest struct {
+		TenantPath
+		Body IssuerInput
+	}
+	IssuerPutRequest struct {
+		IssuerPath
+		Body IssuerPut
+	}
+	IssuerPatchRequest struct {
+		IssuerPath
+		Body patch[IssuerInput]
+	}
+)
+
+func (a *API) issuers() {
+	const all, one = "/v1/tenants/{tenant}/issuers", "/v1/tenants/{tenant}/issuers/{issuer}"
+	writes := []hub.Scope{hub.ConfigWrite, hub.MessagesRead}
+	register(a, operation{
+		id: "createIssuer", method: http.MethodPost, path: all, tag: "Issuers", status: http.StatusCreated,
+		summary: "Trust an issuer", about: "Whose tokens then read what its grants give them. It needs `messages:read` too, since that is what it hands out.",
+		scopes: writes, refuses: []hub.Code{hub.Conflict, hub.LimitExceeded},
+	}, a.createIssuer)
+	register(a, operation{
+		id: "listIssuers", method: http.MethodGet, path: all, tag: "Issuers",
+		summary: "List the issuers", about: "In the order they were made.", scopes: []hub.Scope{hub.ConfigRead},
+	}, a.listIssuers)
+	register(a, operation{
+		id: "getIssuer", method: http.MethodGet, path: one, tag: "Issuers",
+		summary: "Get an issuer", about: "With its grants.", scopes: []hub.Scope{hub.ConfigRead},
+	}, a.getIssuer)
+	register(a, operation{
+		id: "putIssuer", method: http.MethodPut, path: one, tag: "Issuers", or: http.StatusCreated,
+		summary: "Create or replace an issuer", about: "At a name. What is absent is the default again. `If-None-Match: *` only creates.",
+		scopes: writes, refuses: []hub.Code{hub.Conflict, hub.LimitExceeded},
+	}, a.putIssuer)
+	register(a, operation{
+		id: "updateIssuer", method: http.MethodPatch, path: one, tag: "Issuers",
+		summary: "Change an issuer", about: "Streams that its grants no longer cover end when they renew.",
+		scopes: writes, refuses: []hub.Code{hub.Conflict},
+	}, a.updateIssuer)
+	register(a, operation{
+		id: "deleteIssuer", method: http.MethodDelete, path: one, tag: "Issuers", status: http.StatusNoContent,
+		summary: "Stop trusting an issuer", about: "Its tokens are refused everywhere within 10 seconds.", scopes: writes,
+	}, a.deleteIssuer)
+	a.issuerCheck(all + "/check")
+}
+
+func (a *API) createIssuer(ctx context.Context, c *call, in *IssuerCreateRequest) (Issuer, error) {
+	i := hub.Issuer{ID: hub.NewID[hub.IssuerID]()}
+	if err := a.applyIssuer(c, in.Body, &i); err != nil {
+		return Issuer{}, err
+	}
+	err := a.change(ctx, c, func(change *store.Change, tenant hub.Tenant) (err error) {
+		if err := a.room(ctx, tenant.Limits.Issuers, a.o.Limits.Issuers, "issuers", func(ctx context.Context) (int, error) {
+			rows, err := change.AllIssuers(ctx)
+			return len(rows), err
+		}); err != nil {
+			return err
+		}
+		if err := a.keepApart(ctx, change, i); err != nil {
+			return err
+		}
+		if i, err = change.CreateIssuer(ctx, i); err != nil {
+			return err
+		}
+		return change.Audit(ctx, "issuer.create", i.ID.String(), map[string]any{"name": i.Name, "issuer": i.Issuer})
+	})
+	if err != nil {
+		return Issuer{}, err
+	}
+	return fromIssuer(i), nil
+}
+
+func (a *API) listIssuers(ctx context.Context, c *call, in *IssuerListRequest) (List[Issuer], error) {
+	after, err := a.after(c, in.Page)
+	if err != nil {
+		return List[Issuer]{}, err
+	}
+	rows, err := read(ctx, a, c, func(tx *store.Tx) ([]hub.Issuer, error) { return tx.Issuers(ctx, hub.IssuerID(after), in.Limit+1) })
+	if err != nil {
+		return List[Issuer]{}, err
+	}
+	return list(a, c, in.Page, rows, func(i hub.Issuer) [16]byte { return i.ID }, fromIssuer)
+}
+
+func (a *API) getIssuer(ctx context.Context, c *call, in *IssuerPath) (Issuer, error) {
+	ref, err := in.ref()
+	if err != nil {
+		return Issuer{}, err
+	}
+	i, err := read(ctx, a, c, func(tx *store.Tx) (hub.Issuer, error) { return tx.Issuer(ctx, ref) })
+	if err != nil {
+		return Issuer{}, err
+	}
+	return fromIssuer(i), nil
+}
+
+// changeIssuer locks the issuer of the path, checks If-Match and runs fn.
+func (a *API) changeIssuer(ctx context.Context, c *call, in IssuerPath, fn func(*store.Change, hub.Issuer) (hub.Issuer, error)) (Issuer, error) {
+	ref, err := in.ref()
+	if err != nil {
+		return Issuer{}, err
+	}
+	var i hub.Issuer
+	err = a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
+		if i, err = change.LockIssuer(ctx, ref); err != nil {
+			return err
+		}
+		if err := c.match(fromIssuer(i)); err != nil {
+			return err
+		}
+		i, err = fn(change, i)
+		return err
+	})
+	if err != nil {
+		return Issuer{}, err
+	}
+	return fromIssuer(i), nil
+}
+
+// saveIssuer checks the input and writes it over i. Where it grants what it did before, that was checked then: another
+// issuer may have said since that it shares these channels.
+func (a *API) saveIssuer(ctx context.Context, c *call, change *store.Change, in IssuerInput, i hub.Issuer) (hub.Issuer, error) {
+	was := i
+	if err := a.applyIssuer(c, in, &i); err != nil {
+		return i, err
+	}
+	if i.Name != was.Name || i.SharesChannels != was.SharesChannels || !slices.Equal(i.Grants, was.Grants) {
+		if err := a.keepApart(ctx, change, i); err != nil {
+			return i, err
+		}
+	}
+	return change.UpdateIssuer(ctx, i)
+}
+
+func (a *API) putIssuer(ctx context.Context, c *call, in *IssuerPutRequest) (Issuer, error) {
+	name, err := nameToPut(in.Issuer, in.Body.Name)
+	if err != nil {
+		return Issuer{}, err
+	}
+	// The form first. What only an operator may is left to the row that is found.
+	probe := IssuerInput{Name: firstOf(name, "x"), IssuerFields: in.Body.IssuerFields}
+	if err := a.applyIssuer(&call{principal: hub.Principal{Kind: hub.PrincipalSystem}}, probe, &hub.Issuer{}); err != nil {
+		return Issuer{}, err
+	}
+	replaced, err := a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer) (hub.Issuer, error) {
+		if err := c.matchAbsent(); err != nil {
+			return i, err
+		}
+		saved, err := a.saveIssuer(ctx, c, change, IssuerInput{Name: firstOf(name, i.Name), IssuerFields: in.Body.IssuerFields}, i)
+		if err != nil {
+			return i, err
+		}
+		return saved, change.Audit(ctx, "issuer.replace", saved.ID.String(), map[string]any{"name": saved.Name, "issuer": saved.Issuer})
+	})
+	if hub.CodeOf(err) != hub.NotFound || hub.LooksLikeID(in.Issuer) {
+		return replaced, err
+	}
+	if err := c.matchNone(); err != nil {
+		return Issuer{}, err
+	}
+	c.status = http.StatusCreated
+	return a.createIssuer(ctx, c, &IssuerCreateRequest{Body: IssuerInput{Name: name, IssuerFields: in.Body.IssuerFields}})
+}
+
+func (a *API) updateIssuer(ctx context.Context, c *call, in *IssuerPatchRequest) (Issuer, error) {
+	return a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer) (hub.Issuer, error) {
+		input, err := patched(a, inputOfIssuer(i), in.Body)
+		if err != nil {
+			return i, err
+		}
+		saved, err := a.saveIssuer(ctx, c, change, input, i)
+		if err != nil {
+			return i, err
+		}
+		return saved, change.Audit(ctx, "issuer.update", saved.ID.String(), in.Body.fields())
+	})
+}
+
+func (a *API) deleteIssuer(ctx context.Context, c *call, in *IssuerPath) (nothing, error) {
+	_, err := a.changeIssuer(ctx, c, *in, func(change *store.Change, i hub.Issuer) (hub.Issuer, error) {
+		if err := change.DeleteIssuer(ctx, i.ID); err != nil {
+			return i, err
+		}
+		return i, change.Audit(ctx, "issuer.delete", i.ID.String(), map[string]any{"name": i.Name})
+	})
+	return nothing{}, err
+}
