@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/stream"
+)
+
+// A gate admits requests to streams. It joins what auth knows of credentials with what the directory knows of tenants.
+type gate struct {
+	tenants *directory.Directory
+	keys    *auth.Keys
+	tokens  *auth.Verifier
+	now     func() time.Time
+}
+
+// A credential is asked for an identity at its tenant, at the connect and again whenever the tenant changes.
+type credential func(ctx context.Context, t *directory.Tenant) (auth.Identity, error)
+
+// admit says what the request's credential may read at the tenant. An API key and a user's token come in the same
+// header, and their forms cannot be confused.
+func (g *gate) admit(ctx context.Context, ref string, r *http.Request, channels []string) (stream.Admission, error) {
+	bearer, err := auth.Bearer(r.Header)
+	if err != nil {
+		return stream.Admission{}, err
+	}
+	if bearer == "" {
+		return stream.Admission{}, hub.Errorf(hub.Unauthenticated, "a stream needs a bearer token, or an API key with messages:read")
+	}
+	identify, err := g.credential(ctx, ref, bearer)
+	if err != nil {
+		return stream.Admission{}, err
+	}
+	t, identity, covered, err := g.look(ctx, ref, identify, channels)
+	if err != nil {
+		return stream.Admission{}, err
+	}
+	return stream.Admission{
+		Tenant:      t.ID,
+		Identity:    identity.Opaque(),
+		Channels:    covered,
+		MaxChannels: *t.Limits.ChannelsPerConnection,
+		Expires:     identity.Expires,
+		Oldest:      func() time.Time { return t.Oldest(g.now()) },
+		Changed:     t.Replaced(),
+		Recheck: func(ctx context.Context) (<-chan struct{}, error) {
+			t, _, _, err := g.look(ctx, t.ID.String(), identify, channels)
+			if err != nil {
+				return nil, err
+			}
+			return t.Replaced(), nil
+		},
+	}, nil
+}
+
+// look asks what the credential reads by the configuration as it is now.
+func (g *gate) look(ctx context.Context, ref string, identify credential, channels []string) (*directory.Tenant, auth.Identity, []hub.ChannelPattern, error) {
+	t, err := g.tenants.TenantByRef(ctx, ref)
+	if err != nil {
+		return nil, auth.Identity{}, nil, err
+	}
+	if t.State == hub.Suspended {
+		return nil, auth.Identity{}, nil, hub.Errorf(hub.TenantSuspended, "the tenant is suspended")
+	}
+	identity, err := identify(ctx, t)
+	if err != nil {
+		return nil, auth.Identity{}, nil, err
+	}
+	covered, err := identity.Channels(channels)
+	return t, identity, covered, err
+}
+
+// credential reads the bearer once: a key is asked for at each look, a token is verified now and only its claims are
+// judged again.
+func (g *gate) credential(ctx context.Context, ref, bearer string) (credential, error) {
+	if hub.IsKey(bearer) {
+		return func(ctx context.Context, t *directory.Tenant) (auth.Identity, error) {
+			principal, err := g.keys.Authenticate(ctx, bearer)
+			if err != nil {
+				return auth.Identity{}, err
+			}
+			return auth.KeyIdentity(principal, t.ID)
+		}, nil
+	}
+	t, err := g.tenants.TenantByRef(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := g.tokens.Verify(ctx, bearer, issuersOf(t))
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, t *directory.Tenant) (auth.Identity, error) {
+		again, err := claims.Again(issuersOf(t))
+		if err != nil {
+			return auth.Identity{}, err
+		}
+		return again.Identity(ctx, t.ID, t.Settings, g.now())
+	}, nil
+}
+
+func issuersOf(t *directory.Tenant) []auth.Issuer {
+	issuers := make([]auth.Issuer, len(t.Issuers))
+	for i, row := range t.Issuers {
+		issuers[i] = auth.Issuer{Issuer: row.Issuer, Grants: row.Grants}
+	}
+	return issuers
+}

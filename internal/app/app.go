@@ -1,0 +1,152 @@
+// Package app builds one process of the hub from its parts, starts, checks and stops it. It is the only place that
+// knows all of them; configuration stops here.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/config"
+	"github.com/tributary-hub/tributary/internal/server"
+)
+
+// Options of one process.
+type Options struct {
+	Config  config.Config // required
+	Log     *slog.Logger  // required
+	Version string        // of the build
+	NodeID  string        // default a new one; dev keeps one, and frees the jobs of its own killed predecessor
+
+	Dev   bool                    // marks the database dev, lets issuers be plain http on loopback, checks the Host
+	Hosts []string                // further Host names that dev serves
+	Mount map[string]http.Handler // patterns of the public mux beside the hub's own: dev's /dev/
+}
+
+// An App is one process: New binds its ports, Start builds and starts the rest.
+type App struct {
+	o      Options
+	public *server.Server
+	mux    *http.ServeMux // of the public port
+	ops    *server.Server
+	opsMux *http.ServeMux
+	url    *url.URL
+	failed chan error
+	stops  []stop
+
+	stopping chan struct{} // closed when Stop begins
+	once     sync.Once     // closes it
+}
+
+// stop is one step of Stop, pushed the moment that what it stops exists.
+type stop struct {
+	name string
+	fn   func(context.Context) error
+}
+
+// stopTimeout bounds all steps together.
+const stopTimeout = 25 * time.Second
+
+// New binds the process's ports, so that its address is known and a taken port is told before anything else is done.
+func New(ctx context.Context, o Options) (*App, error) {
+	a := &App{o: o, mux: http.NewServeMux(), opsMux: http.NewServeMux(), failed: make(chan error, 4), stopping: make(chan struct{})}
+	hosts := o.Hosts
+	if o.Config.PublicURL != nil {
+		hosts = append(slices.Clone(hosts), o.Config.PublicURL.Hostname())
+	}
+	a.public = server.New(server.Options{
+		Name: "public", Listen: o.Config.Listen, Mux: a.mux, Log: o.Log, TrustedProxies: o.Config.TrustedProxies, CheckHost: o.Dev, Hosts: hosts,
+	})
+	a.ops = server.New(server.Options{
+		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
+	})
+	for _, s := range []*server.Server{a.ops, a.public} {
+		if err := s.Listen(ctx); err != nil {
+			return nil, errors.Join(err, a.Stop(ctx))
+		}
+		a.onStop("port", s.Stop) // closes it where it was never served; setup has it drained before all else
+	}
+	a.url = o.Config.PublicURL
+	if a.url == nil {
+		a.url = &url.URL{Scheme: "http", Host: a.public.Addr().String()}
+	}
+	return a, nil
+}
+
+// Start builds and starts everything else; when it returns, the process serves. On an error what had begun is
+// stopped.
+func (a *App) Start(ctx context.Context) error {
+	if err := a.setup(ctx); err != nil {
+		return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// URL is where the process is reached: the public URL where one is configured, else the port that it listens on.
+func (a *App) URL() string { return a.url.String() }
+
+// Failed gives an error when a part that cannot be done without has ended by itself: the process should stop.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop ends what was started, the last first, within 25 s; each step is given what is left. It may be called twice.
+func (a *App) Stop(ctx context.Context) error {
+	a.once.Do(func() { close(a.stopping) })
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	var errs []error
+	for _, s := range slices.Backward(a.stops) {
+		if err := s.fn(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
+		}
+	}
+	a.stops = nil
+	return errors.Join(errs...)
+}
+
+func (a *App) onStop(name string, fn func(context.Context) error) {
+	a.stops = append(a.stops, stop{name, fn})
+}
+
+// watch tells of a port that stopped serving by itself.
+func (a *App) watch(s *server.Server) {
+	go func() {
+		select {
+		case err := <-s.Failed():
+			a.failed <- err
+		case <-a.stopping:
+		}
+	}()
+}
+
+// service is the lifecycle that every part in the background keeps.
+type service interface {
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+}
+
+// start starts a part and has it stopped.
+func (a *App) start(ctx context.Context, name string, s service) error {
+	a.onStop(name, s.Stop)
+	if err := s.Start(ctx); err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	return nil
+}
+
+// loopback says whether a listener is reached from this machine alone.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}

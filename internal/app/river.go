@@ -1,0 +1,40 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/worker"
+)
+
+// newRiver makes the client that works jobs. Its id is the node's. The reindexer is off, since it needs ownership;
+// completed jobs are kept minutes; River's own rescue is only the net below the nodes' beat.
+func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger) (*river.Client[pgx.Tx], error) {
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+		ID:                          id,
+		Schema:                      store.RiverSchema,
+		Logger:                      log,
+		Queues:                      worker.Queues(),
+		Workers:                     w.Workers(),
+		PeriodicJobs:                worker.Periodic(),
+		RetryPolicy:                 worker.RetryPolicy{},
+		JobTimeout:                  30 * time.Second,
+		RescueStuckJobsAfter:        3 * time.Minute, // above the longest timeout of a job
+		SoftStopTimeout:             10 * time.Second,
+		CompletedJobRetentionPeriod: 5 * time.Minute,
+		CancelledJobRetentionPeriod: time.Hour,
+		DiscardedJobRetentionPeriod: 24 * time.Hour,
+		ReindexerSchedule:           river.NeverSchedule(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prepare River: %w", err)
+	}
+	return client, nil
+}

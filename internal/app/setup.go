@@ -1,0 +1,159 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tributary-hub/tributary/internal/api"
+	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/egress"
+	"github.com/tributary-hub/tributary/internal/feed"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/ingest"
+	"github.com/tributary-hub/tributary/internal/meter"
+	"github.com/tributary-hub/tributary/internal/publish"
+	"github.com/tributary-hub/tributary/internal/secret"
+	"github.com/tributary-hub/tributary/internal/server"
+	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/stream"
+	"github.com/tributary-hub/tributary/internal/telemetry"
+)
+
+// setup makes, wires and starts the process, in one straight line: what stands later may use what stands before, and
+// is stopped before it.
+func (a *App) setup(ctx context.Context) error {
+	o, log := a.o, a.o.Log
+	metrics := telemetry.NewRegistry()
+
+	keeper, err := secret.Open(o.Config.Keyset)
+	if err != nil {
+		return fmt.Errorf("open the keyset: %w", err)
+	}
+	pools := poolSizes(o.Config.DatabaseConnections)
+	db, err := store.Open(ctx, store.Options{
+		URL: o.Config.DatabaseURL.Reveal(), DirectURL: o.Config.DirectDatabaseURL.Reveal(), RolePrefix: o.Config.RolePrefix,
+		Tenant: pools.tenant, Pipeline: pools.pipeline,
+	})
+	if err != nil {
+		return err
+	}
+	a.onStop("store", func(context.Context) error { db.Close(); return nil })
+	if err := a.checkDatabase(ctx, db); err != nil {
+		return err
+	}
+	riverPool, err := store.OpenRiverPool(ctx, o.Config.DirectDatabaseURL.Reveal(), o.Config.RolePrefix, pools.river)
+	if err != nil {
+		return err
+	}
+	a.onStop("river pool", func(context.Context) error { riverPool.Close(); return nil })
+
+	// What several roles share.
+	client, err := egress.NewClient(egress.Options{Allow: o.Config.EgressAllow, Dev: o.Dev, Logger: log})
+	if err != nil {
+		return fmt.Errorf("prepare outgoing requests: %w", err)
+	}
+	keys := egress.NewKeys(egress.KeysOptions{Client: client, Logger: log, Registerer: metrics})
+	a.onStop("issuers' keys", keys.Stop)
+	tenants, err := directory.New(directory.Options{
+		Pipeline: db.Pipeline, Keeper: keeper, Log: log, Limits: o.Config.Limits, Retention: o.Config.Retention,
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.start(ctx, "directory", tenants); err != nil {
+		return err
+	}
+	usage := meter.New(meter.Options{Pipeline: db.Pipeline, Log: log})
+	if err := a.start(ctx, "meter", usage); err != nil {
+		return err
+	}
+	appender := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: metrics})
+	if err := a.start(ctx, "appender", appender); err != nil {
+		return err
+	}
+	apiKeys := auth.NewKeys(auth.KeysOptions{Directory: tenants, Pipeline: db.Pipeline, Log: log})
+	if err := a.start(ctx, "keys", apiKeys); err != nil {
+		return err
+	}
+
+	// The roles.
+	roles := o.Config.Roles
+	if roles.Worker {
+		if err := a.startWorker(ctx, workerParts{db: db, river: riverPool, tenants: tenants, appender: appender, usage: usage, metrics: metrics}); err != nil {
+			return err
+		}
+	}
+	intake := ingest.NewIntake(ingest.IntakeOptions{Insert: db.Pipeline.InsertEvents, Keeper: keeper, Metrics: metrics, Log: log})
+	if err := a.start(ctx, "intake", intake); err != nil {
+		return err
+	}
+	if roles.Ingest {
+		notes := ingest.NewNotebook(ingest.NotebookOptions{Pipeline: db.Pipeline, Keeper: keeper, Log: log})
+		if err := a.start(ctx, "notebook", notes); err != nil {
+			return err
+		}
+		a.mux.Handle("/in/{token}", ingest.NewHandler(tenants, usage, intake, notes, time.Now))
+	}
+	tail := feed.New(feed.Options{
+		Store: db.Pipeline, Log: log, Metrics: metrics,
+		Epoch: func(ctx context.Context) (hub.Epoch, error) {
+			epoch, err := db.Pipeline.Epoch(ctx)
+			return hub.Epoch(epoch), err
+		},
+	})
+	listener, err := backplane.NewListener(backplane.Options{
+		URL: o.Config.DirectDatabaseURL.Reveal(), Log: log, Metrics: metrics,
+		OnWake:    tail.Wake,
+		OnChanged: func(c backplane.Changed) { tenants.Heard(c.Tenant, c.Version) },
+		OnConnect: func() { tenants.Look(); tail.Reconnected() },
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.start(ctx, "listener", listener); err != nil {
+		return err
+	}
+	if err := listener.CheckHears(ctx); err != nil {
+		return err
+	}
+	var streams *stream.Handler
+	if roles.Stream {
+		if err := a.start(ctx, "feed", tail); err != nil {
+			return err
+		}
+		entry := &gate{tenants: tenants, keys: apiKeys, tokens: auth.NewVerifier(auth.VerifierOptions{Keys: keys}), now: time.Now}
+		streams = stream.New(stream.Options{Feed: tail, Metrics: metrics, Authorize: entry.admit})
+		a.mux.Handle("GET /stream/{tenant}", streams)
+	}
+	if roles.API {
+		admin := api.New(api.Options{
+			Store: db, Directory: tenants, Keys: apiKeys, Keeper: keeper, Accept: intake.Commit, PublicURL: a.url, Log: log,
+			Limits: o.Config.Limits, Retention: o.Config.Retention, Dev: o.Dev,
+		})
+		a.mux.Handle("/v1/", admin)
+		a.mux.Handle("/openapi.yaml", admin)
+		a.mux.Handle("/openapi.json", admin)
+		a.mux.Handle("/openapi-3.0.yaml", admin)
+	}
+
+	// The ports, last to open and first to close.
+	checks := a.readiness(db, listener)
+	a.mux.Handle("GET /healthz", server.Healthz(checks))
+	for pattern, handler := range o.Mount {
+		a.mux.Handle(pattern, handler)
+	}
+	a.opsMux.Handle("/", server.NewOps(server.OpsOptions{Checks: checks, Gatherer: metrics}))
+	for _, s := range []*server.Server{a.ops, a.public} {
+		if err := a.start(ctx, "port", s); err != nil {
+			return err
+		}
+		a.watch(s)
+	}
+	if streams != nil {
+		a.onStop("streams", streams.Stop) // before the port, which waits for its requests
+	}
+	return nil
+}
