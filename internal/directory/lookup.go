@@ -13,7 +13,7 @@ import (
 // The bounds of asking Postgres about what is not known here.
 const (
 	recheckEvery  = time.Second // at most one read a second for one token
-	lookupWaiting = 64          // callers that wait for the two connections; one more is Unavailable
+	lookupNames   = 64          // names that wait for the two connections; one more is Unavailable
 	lookupTimeout = 3 * time.Second
 	lookupMemory  = 20_000 // things that are remembered as absent, or as just asked for
 )
@@ -136,27 +136,28 @@ func (d *Directory) loadOperatorKey(ctx context.Context, hash [32]byte) error {
 type lookups struct {
 	now     func() time.Time
 	flights singleflight.Group
-	waiting chan struct{} // holds a token for each caller
+	asking  chan struct{} // holds one for each name that is asked for
 
 	mu    sync.Mutex // guards asked
 	asked map[string]time.Time
 }
 
 func newLookups(now func() time.Time) *lookups {
-	return &lookups{now: now, waiting: make(chan struct{}, lookupWaiting), asked: map[string]time.Time{}}
+	return &lookups{now: now, asking: make(chan struct{}, lookupNames), asked: map[string]time.Time{}}
 }
 
+// find asks once for all who want the same name at the same time; only distinct names count against the bound.
 func (l *lookups) find(ctx context.Context, name string, ask func(context.Context) (hub.TenantID, error)) (hub.TenantID, error) {
 	if !l.isDue(name) {
 		return hub.TenantID{}, hub.Errorf(hub.NotFound, "not found")
 	}
-	select {
-	case l.waiting <- struct{}{}:
-		defer func() { <-l.waiting }()
-	default:
-		return hub.TenantID{}, &hub.Error{Code: hub.Unavailable, Message: "too many unknown names at once", RetryAfter: time.Second}
-	}
 	got, err, _ := l.flights.Do(name, func() (any, error) {
+		select {
+		case l.asking <- struct{}{}:
+			defer func() { <-l.asking }()
+		default:
+			return nil, &hub.Error{Code: hub.Unavailable, Message: "too many unknown names at once", RetryAfter: time.Second}
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
 		defer cancel()
 		id, err := ask(ctx)
