@@ -26,3 +26,6 @@ func Rewired(ctx context.Context, p *Pipeline, change func(*pgxpool.Config)) (*P
 
 // Close ends the connections of a rewired pipeline.
 func (p *Pipeline) Close() { p.pool.Close() }
+
+// Failure is what the store makes of an error.
+func Failure(err error) error { return failure(err) }

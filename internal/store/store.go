@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -73,9 +74,7 @@ func openPool(ctx context.Context, url, application string, size int32, params m
 	}
 	config.ConnConfig.RuntimeParams["application_name"] = application
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	for name, value := range params {
-		config.ConnConfig.RuntimeParams[name] = value
-	}
+	maps.Copy(config.ConnConfig.RuntimeParams, params)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
@@ -90,8 +89,9 @@ func orDefault(n, other int32) int32 {
 	return n
 }
 
-// failure gives an error from Postgres its code: a lost or refused connection, and a server that is starting or
-// stopping, are Unavailable; a unique violation is Conflict; anything else stays as it is, a fault of ours.
+// failure gives an error from Postgres its code: a lost or refused connection, for whichever reason, and a server that
+// is starting or stopping, are Unavailable; a unique violation is Conflict; anything else stays as it is, a fault of
+// ours.
 func failure(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -99,9 +99,13 @@ func failure(err error) error {
 	if _, coded := errors.AsType[*hub.Error](err); coded {
 		return err
 	}
+	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused { // a password that was changed is no reason to give events up
+		return unavailable(err)
+	}
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, pgx.ErrTooManyRows) {
+		_, unread := errors.AsType[pgx.ScanArgError](err)
+		if unread || errors.Is(err, pgx.ErrNoRows) || errors.Is(err, pgx.ErrTooManyRows) {
 			return err
 		}
 		return unavailable(err)
