@@ -324,6 +324,38 @@ func TestHandler_ChangesOfAnotherNode(t *testing.T) {
 	}
 }
 
+// Only what verifies spends the tenant's rate.
+func TestHandler_Limit(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t)
+	to := d.endpoint(t, "stripe")
+	d.change(t, func(ctx context.Context, c *store.Change) error {
+		tenant, err := c.LockTenant(ctx)
+		if err != nil {
+			return err
+		}
+		tenant.Limits = hub.Limits{WebhooksPerSecond: new(1), BodyBytes: new(5000)}
+		_, err = c.UpdateTenant(ctx, tenant)
+		return err
+	})
+	for range 5 {
+		if got := d.post(t, to.Token, nil, []byte("{}")); got.Status != http.StatusUnauthorized {
+			t.Fatalf("unsigned: %+v", got)
+		}
+	}
+	header, body := to.signed(t)
+	if got := d.post(t, to.Token, header, body); got.Status != http.StatusOK {
+		t.Fatalf("first signed: %+v", got)
+	}
+	got := d.post(t, to.Token, header, body)
+	if got.Status != http.StatusTooManyRequests || got.Code != "limit_exceeded" || got.header.Get("Retry-After") == "" {
+		t.Errorf("second signed: %+v", got)
+	}
+	if got := d.post(t, to.Token, header, make([]byte, 5001)); got.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("above the tenant's cap: %+v", got)
+	}
+}
+
 func TestHandler_MonitorMode(t *testing.T) {
 	t.Parallel()
 	d := openDoor(t)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,9 +22,10 @@ import (
 func TestCommit_NotDone(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
-	away := true
+	away := atomic.Bool{}
+	away.Store(true)
 	intake := ingest.StartIntake(t, newKeeper(t), func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
-		if away {
+		if away.Load() {
 			return nil, hub.Errorf(hub.Unavailable, "the database does not answer")
 		}
 		return db.Pipeline.InsertEvents(ctx, events)
@@ -32,7 +35,7 @@ func TestCommit_NotDone(t *testing.T) {
 	if _, err := intake.Commit(t.Context(), event); hub.CodeOf(err) != hub.Unavailable {
 		t.Fatalf("first commit: %v, want unavailable", err)
 	}
-	away = false
+	away.Store(false)
 	again := db.Event(t, "stripe", storetest.SameDelivery(event))
 	receipt, err := intake.Commit(t.Context(), again)
 	if err != nil || receipt.Duplicate || receipt.Event != again.ID {
@@ -44,10 +47,11 @@ func TestCommit_NotDone(t *testing.T) {
 func TestCommit_LostAnswer(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
-	lose := true
+	lose := atomic.Bool{}
+	lose.Store(true)
 	intake := ingest.StartIntake(t, newKeeper(t), func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
 		receipts, err := db.Pipeline.InsertEvents(ctx, events)
-		if lose {
+		if lose.Load() {
 			return nil, hub.Errorf(hub.Unavailable, "connection lost") // committed, but nobody heard
 		}
 		return receipts, err
@@ -57,7 +61,7 @@ func TestCommit_LostAnswer(t *testing.T) {
 	if _, err := intake.Commit(t.Context(), event); hub.CodeOf(err) != hub.Unavailable { // the sender will retry
 		t.Fatalf("first commit: %v, want unavailable", err)
 	}
-	lose = false
+	lose.Store(false)
 	again := db.Event(t, "stripe", storetest.SameDelivery(event))
 	receipt, err := intake.Commit(t.Context(), again)
 	if err != nil || !receipt.Duplicate || receipt.Event != event.ID {
@@ -70,12 +74,9 @@ func TestCommit_PoisonedNeighbour(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	release := make(chan struct{})
-	first := true
+	var first sync.Once
 	intake := ingest.StartIntake(t, newKeeper(t), func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
-		if first { // hold one flush, so that the others meet in a batch
-			first = false
-			<-release
-		}
+		first.Do(func() { <-release }) // holds every flush, so that the others meet in a batch
 		return db.Pipeline.InsertEvents(ctx, events)
 	})
 	poisoned := db.Event(t, "stripe")
