@@ -153,13 +153,17 @@ func TestTenant_DeleteTakesAllThatItOwns(t *testing.T) {
 			_, err := c.CreateRoute(ctx, hub.Route{ID: hub.NewID[hub.RouteID](), Name: "all", Endpoint: e.ID, Match: "true", State: hub.Enabled})
 			return err
 		})
-		event := hub.Event{Tenant: owner, ID: hub.NewID[hub.EventID](), Endpoint: e.ID, ReceivedAt: time.Now(), Verified: true,
-			Dedup: hub.Dedup{Hash: [16]byte{1}, Keep: time.Hour}}
+		event := hub.Event{
+			Tenant: owner, ID: hub.NewID[hub.EventID](), Endpoint: e.ID, ReceivedAt: time.Now(), Verified: true,
+			Dedup: hub.Dedup{Hash: [16]byte{1}, Keep: time.Hour},
+		}
 		if _, err := db.Pipeline.InsertEvents(t.Context(), []hub.Event{event}); err != nil {
 			t.Fatal(err)
 		}
-		_, err := db.Pipeline.Append(t.Context(), []hub.Unit{{Tenant: owner, Outcome: hub.Outcome{Event: event.ID, State: hub.EventRouted},
-			Messages: []hub.Message{{ID: hub.NewID[hub.MessageID](), Channel: "a", Type: "t", Key: "k", Data: []byte("1")}}}})
+		_, err := db.Pipeline.Append(t.Context(), []hub.Unit{{
+			Tenant: owner, Outcome: hub.Outcome{Event: event.ID, State: hub.EventRouted},
+			Messages: []hub.Message{{ID: hub.NewID[hub.MessageID](), Channel: "a", Type: "t", Key: "k", Data: []byte("1")}},
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -354,8 +358,10 @@ func TestRoute(t *testing.T) {
 	db := storetest.New(t)
 	id, other := tenant(t, db, "acme"), tenant(t, db, "other")
 	e, foreign := endpoint(t, db, id, "stripe"), endpoint(t, db, other, "stripe")
-	r := hub.Route{ID: hub.NewID[hub.RouteID](), Name: "pay", Endpoint: e.ID, Match: "true", Channels: []string{"a", "b"}, Type: "t",
-		Data: "1", Key: "'k'", Version: "2", State: hub.Enabled, Metadata: hub.Metadata{"a": "b"}}
+	r := hub.Route{
+		ID: hub.NewID[hub.RouteID](), Name: "pay", Endpoint: e.ID, Match: "true", Channels: []string{"a", "b"}, Type: "t",
+		Data: "1", Key: "'k'", Version: "2", State: hub.Enabled, Metadata: hub.Metadata{"a": "b"},
+	}
 	var made hub.Route
 	change(t, db, id, func(ctx context.Context, c *store.Change) (err error) {
 		made, err = c.CreateRoute(ctx, r)
@@ -401,9 +407,11 @@ func TestIssuer(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	id, other := tenant(t, db, "acme"), tenant(t, db, "other")
-	i := hub.Issuer{ID: hub.NewID[hub.IssuerID](), Name: "login", Issuer: "https://login.example.com", Audiences: []string{"app"}, AuthorizedParties: []string{},
+	i := hub.Issuer{
+		ID: hub.NewID[hub.IssuerID](), Name: "login", Issuer: "https://login.example.com", Audiences: []string{"app"}, AuthorizedParties: []string{},
 		RequiredClaims: map[string]any{"email_verified": true}, Grants: []hub.Grant{{Pattern: "user:{sub}"}, {Pattern: "org:{claims.org}:*", When: "true"}},
-		SessionSeconds: new(3600), Metadata: hub.Metadata{}}
+		SessionSeconds: new(3600), Metadata: hub.Metadata{},
+	}
 	var made hub.Issuer
 	change(t, db, id, func(ctx context.Context, c *store.Change) (err error) {
 		made, err = c.CreateIssuer(ctx, i)
@@ -444,8 +452,10 @@ func TestRejection(t *testing.T) {
 	db := storetest.New(t)
 	id := tenant(t, db, "acme")
 	e := endpoint(t, db, id, "stripe")
-	r := store.Rejected{Tenant: id, Sealed: []byte("sealed"), Rejection: hub.Rejection{ID: hub.NewID[hub.RejectionID](), Endpoint: e.ID, Cause: hub.SignatureMismatch,
-		Detail: "no", ReceivedAt: time.Now().UTC().Truncate(time.Microsecond), Header: []byte("A: b\r\n"), Body: []byte("{}")}}
+	r := store.Rejected{Tenant: id, Sealed: []byte("sealed"), Rejection: hub.Rejection{
+		ID: hub.NewID[hub.RejectionID](), Endpoint: e.ID, Cause: hub.SignatureMismatch,
+		Detail: "no", ReceivedAt: time.Now().UTC().Truncate(time.Microsecond), Header: []byte("A: b\r\n"), Body: []byte("{}"),
+	}}
 	if err := db.Pipeline.InsertRejections(t.Context(), []store.Rejected{r}); err != nil {
 		t.Fatal(err)
 	}

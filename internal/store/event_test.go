@@ -78,6 +78,7 @@ func TestEvents(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			f := window()
 			test.change(&f)
 			page := read(t, db, id, func(ctx context.Context, tx *store.Tx) (store.EventPage, error) { return tx.Events(ctx, f, 10) })
