@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/tern/v2/migrate"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -175,8 +177,11 @@ func grantLogin(ctx context.Context, conn *pgx.Conn, roles Roles, login string) 
 	if version >= 160000 {
 		with = " WITH INHERIT FALSE, SET TRUE"
 	}
+	// A role belongs to the cluster, where two migrations that change it at once fail: so only if it needs a change.
 	_, err = conn.Exec(ctx, `
-		ALTER ROLE `+quote(login)+` NOINHERIT;
+		DO $$ BEGIN
+			IF (SELECT rolinherit FROM pg_roles WHERE rolname = `+literal(login)+`) THEN ALTER ROLE `+quote(login)+` NOINHERIT; END IF;
+		END $$;
 		GRANT `+quote(roles.Tenant)+`, `+quote(roles.Pipeline)+`, `+quote(roles.River)+` TO `+quote(login)+with+`;
 		REVOKE CONNECT ON DATABASE `+quote(database)+` FROM PUBLIC;
 		GRANT CONNECT ON DATABASE `+quote(database)+` TO `+quote(login)+`;
@@ -196,7 +201,7 @@ type MigrationStatus struct {
 // fine: migrations are safe for the build before them.
 func (s MigrationStatus) Pending() bool { return s.Current < s.Wanted }
 
-// MigrationStatus compares the database's schema with this build's.
+// MigrationStatus compares the database's schema with this build's; one that was never migrated is at 0.
 func (p *Pipeline) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
 	files, err := migrate.FindMigrations(migrations.FS)
 	if err != nil {
@@ -204,6 +209,9 @@ func (p *Pipeline) MigrationStatus(ctx context.Context) (MigrationStatus, error)
 	}
 	status := MigrationStatus{Wanted: len(files)}
 	err = p.pool.QueryRow(ctx, `SELECT version FROM tributary.schema_version`).Scan(&status.Current)
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "42P01" {
+		return status, nil
+	}
 	if err != nil {
 		return status, fmt.Errorf("read the schema's version: %w", failure(err))
 	}

@@ -142,7 +142,7 @@ type cluster struct {
 	prefix string
 	count  atomic.Int64
 
-	mu       sync.Mutex // guards migrated
+	mu       sync.Mutex // guards migrated, and one migration at a time
 	migrated string     // the template's name, once it is there
 }
 
@@ -232,7 +232,10 @@ func (c *cluster) createICU(ctx context.Context, locale string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if err := store.Migrate(ctx, store.MigrateOptions{URL: c.pg.URL(name), Login: login, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	c.mu.Lock() // the template's migration grants roles to the same login
+	err = store.Migrate(ctx, store.MigrateOptions{URL: c.pg.URL(name), Login: login, Log: slog.New(slog.DiscardHandler)})
+	c.mu.Unlock()
+	if err != nil {
 		return "", err
 	}
 	return name, c.prepare(ctx, name)
