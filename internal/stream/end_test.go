@@ -1,0 +1,388 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/stream"
+)
+
+func TestEnd_Expired(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(o *options) { o.stream.Warning = 200 * time.Millisecond })
+	var expires time.Time
+	r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
+		a := r.admission(channels)
+		expires = time.Now().Add(400 * time.Millisecond)
+		a.Expires = expires
+		return a, nil
+	})
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.live")
+	expiring := c.until(t, "hub.expiring")
+	if left := time.Until(expires); left > 200*time.Millisecond || left < 0 {
+		t.Errorf("warned %s before the end", left)
+	}
+	if got := data(t, expiring)["expires_at"]; got != expires.UTC().Truncate(time.Second).Format(time.RFC3339) {
+		t.Errorf("expires_at %v", got)
+	}
+	r.log.append(t, "a")
+	c.until(t, "test")
+	c.ends(t, "expired")
+	if late := time.Since(expires); late < 0 {
+		t.Errorf("ended %s early", -late)
+	}
+	r.becomes(t, "stream_ended_total", "expired", 1)
+}
+
+// A credential that is about to end is warned of at once.
+func TestEnd_ExpiresSoon(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
+		a := r.admission(channels)
+		a.Expires = time.Now().Add(300 * time.Millisecond)
+		return a, nil
+	})
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.expiring")
+	c.ends(t, "expired")
+}
+
+// Whatever says so, a credential that is no longer good ends its stream: a change that is told, and a look every few
+// seconds. A look that cannot be had ends nothing.
+func TestEnd_Closed(t *testing.T) {
+	t.Parallel()
+	for _, told := range []bool{true, false} {
+		t.Run(map[bool]string{true: "told", false: "looked"}[told], func(t *testing.T) {
+			t.Parallel()
+			r := start(t, func(o *options) {
+				o.stream.Recheck = 5 * time.Millisecond
+				if told {
+					o.stream.Recheck = time.Hour
+				}
+			})
+			var verdict atomic.Pointer[hub.Error]
+			var changed atomic.Pointer[chan struct{}]
+			next := func() <-chan struct{} {
+				c := make(chan struct{})
+				if told {
+					changed.Store(&c)
+				}
+				return c
+			}
+			looked := make(chan struct{}, 1)
+			r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
+				a := r.admission(channels)
+				a.Changed = next()
+				a.Recheck = func(context.Context) (<-chan struct{}, error) {
+					defer func() {
+						select {
+						case looked <- struct{}{}:
+						default:
+						}
+					}()
+					if err := verdict.Load(); err != nil {
+						return nil, err
+					}
+					return next(), nil
+				}
+				return a, nil
+			})
+			look := func() {
+				if told {
+					close(*changed.Load())
+				}
+				<-looked
+				if !told {
+					<-looked // one that began after the verdict
+				}
+			}
+			c := r.connect(t, channels("a"))
+			c.until(t, "hub.live")
+			look()
+			if !told {
+				verdict.Store(hub.Errorf(hub.Unavailable, "the database does not answer"))
+				look()
+			}
+			r.log.append(t, "a")
+			c.until(t, "test")
+			verdict.Store(hub.Errorf(hub.Unauthenticated, "the key was revoked"))
+			look()
+			c.ends(t, "closed")
+			r.becomes(t, "stream_ended_total", "closed", 1)
+		})
+	}
+}
+
+func TestEnd_Drain(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[http2], func(t *testing.T) {
+			t.Parallel()
+			stuck := make(chan struct{})
+			r := start(t, func(o *options) {
+				o.http2, o.stream.DrainTimeout = http2, 100*time.Millisecond
+				o.wrap = func(w http.ResponseWriter) http.ResponseWriter {
+					return &clogged{ResponseWriter: w, stuck: stuck, moved: make(chan struct{})}
+				}
+			})
+			reading := r.connect(t, channels("a"))
+			reading.until(t, "hub.live")
+			clogged, _ := r.get(t, channels("a")+"&wrapped")
+			<-stuck
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			for range 2 {
+				if err := r.handler.Stop(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := r.metric(t, "stream_open", ""); n != 0 {
+				t.Errorf("%v streams are open after Stop", n)
+			}
+			reading.ends(t, "drain")
+			if body, _ := io.ReadAll(clogged.Body); strings.Contains(string(body), "hub.bye") {
+				t.Errorf("a socket that takes nothing took %q", body)
+			}
+			late := r.connect(t, channels("a"))
+			late.ends(t, "drain")
+		})
+	}
+}
+
+// A clogged response takes its first piece and then nothing more until the deadline.
+type clogged struct {
+	http.ResponseWriter
+	stuck chan struct{} // closed when the first write hangs
+	took  bool
+
+	mu       sync.Mutex // guards what follows
+	deadline time.Time
+	moved    chan struct{} // closed when the deadline is another
+}
+
+func (w *clogged) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *clogged) SetWriteDeadline(at time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = at
+	close(w.moved)
+	w.moved = make(chan struct{})
+	return nil
+}
+
+func (w *clogged) Write(b []byte) (int, error) {
+	if !w.took {
+		w.took = true
+		return w.ResponseWriter.Write(b)
+	}
+	close(w.stuck)
+	for {
+		w.mu.Lock()
+		left, moved := time.Until(w.deadline), w.moved
+		w.mu.Unlock()
+		select {
+		case <-moved:
+		case <-time.After(left):
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// A socket that takes nothing is closed, and until then costs no other subscriber anything.
+func TestEnd_TakesNothing(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(o *options) {
+		o.narrow, o.stream.WriteTimeout = true, 300*time.Millisecond
+		o.QueueBytes, o.RingBytes, o.PageBytes = 64<<10, 64<<10, 64<<10
+	})
+	_, _ = r.get(t, channels("a"))
+	fast := r.connect(t, channels("*"))
+	fast.until(t, "hub.live")
+	r.becomes(t, "feed_subscribers", "", 2)
+	for range 20 {
+		r.log.appendSized(t, 50_000, "a")
+		fast.until(t, "test")
+	}
+	r.becomes(t, "stream_ended_total", "gone", 1)
+	if n := r.metric(t, "stream_open", ""); n != 1 {
+		t.Errorf("%v streams open, want 1", n)
+	}
+	r.log.append(t, "b")
+	fast.until(t, "test")
+}
+
+// A slow reader gets everything at its own pace.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[http2], func(t *testing.T) {
+			t.Parallel()
+			r := start(t, func(o *options) {
+				o.http2, o.narrow = http2, true
+				o.QueueBytes, o.RingBytes, o.PageBytes = 32<<10, 32<<10, 64<<10
+			})
+			slow := r.connect(t, channels("a"))
+			slow.until(t, "hub.live")
+			for range 40 {
+				r.log.appendSized(t, 20_000, "a", "b", "a")
+			}
+			if n := r.metric(t, "feed_lagging_total", ""); n == 0 {
+				t.Fatal("it never fell behind: the test sends too little")
+			}
+			for range 80 {
+				slow.until(t, "test")
+			}
+			want := r.log.of([]hub.ChannelPattern{"a"}, 0, r.log.head())
+			if diff := cmp.Diff(want, slow.positions(t)); diff != "" {
+				t.Error(diff)
+			}
+			r.log.append(t, "a")
+			slow.until(t, "test")
+		})
+	}
+}
+
+// A message of the largest size passes, whatever the queues hold.
+func TestLargeMessage(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.live")
+	r.log.appendSized(t, hub.MaxMessageBytes-100, "a", "a")
+	c.until(t, "test")
+	c.until(t, "test")
+	again := r.connect(t, channels("a")+"&last=2&envelope=1")
+	again.until(t, "hub.live")
+	if len(again.positions(t)) != 2 {
+		t.Error(again.names())
+	}
+}
+
+// The listener's connection may be killed: what was sent meanwhile arrives.
+func TestListenerKilled(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(o *options) { o.Poll = time.Hour })
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.live")
+	for range 3 {
+		before := r.metric(t, "backplane_connects_total", "")
+		r.db.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tributary listener' AND datname = current_database()`)
+		r.log.append(t, "a")
+		c.until(t, "test")
+		r.becomes(t, "backplane_connects_total", "", before+1)
+		r.log.append(t, "a")
+		c.until(t, "test")
+	}
+}
+
+func TestEpochChange(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	r.log.append(t, "a")
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.live")
+	before := r.cursor(t, 1)
+	r.db.Exec(t, `UPDATE tributary.epoch SET salt = 'restored'`)
+	r.db.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tributary listener' AND datname = current_database()`)
+	reset := c.until(t, "hub.reset")
+	want := map[string]any{"reason": "epoch", "requested": before, "position": 1.0}
+	if diff := cmp.Diff(want, data(t, reset)); diff != "" || reset.LastEventID != r.cursor(t, 1) {
+		t.Error(reset.LastEventID, diff)
+	}
+	if live := c.until(t, "hub.live"); live.LastEventID != r.cursor(t, 1) {
+		t.Errorf("live at %s", live.LastEventID)
+	}
+	r.log.append(t, "a")
+	if m := c.until(t, "test"); m.LastEventID != r.cursor(t, 2) {
+		t.Errorf("message at %s", m.LastEventID)
+	}
+}
+
+// Without Postgres open streams stay and beat, and new ones are told to come back.
+func TestPostgresAway(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	r := start(t, func(o *options) {
+		o.stream.Ping = 10 * time.Millisecond
+		ask := o.Epoch
+		o.Epoch = func(ctx context.Context) (hub.Epoch, error) {
+			if away.Load() {
+				return "", hub.Errorf(hub.Unavailable, "the database does not answer")
+			}
+			return ask(ctx)
+		}
+	})
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.live")
+	away.Store(true)
+	r.feed.Reconnected()
+	r.connect(t, channels("a")).ends(t, "unavailable")
+	c.until(t, "hub.ping")
+	r.log.append(t, "a")
+	away.Store(false)
+	c.until(t, "test")
+}
+
+// A feed that stops before its streams tells them that it is the hub's fault.
+func TestFeedStopped(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.live")
+	if err := r.feed.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.ends(t, "unavailable")
+}
+
+func TestStop_GivesUp(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(o *options) { o.stream.DrainTimeout = 200 * time.Millisecond })
+	entered, leave := make(chan struct{}), make(chan struct{})
+	r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
+		a := r.admission(channels)
+		changed := make(chan struct{})
+		close(changed)
+		a.Changed = changed
+		a.Recheck = func(context.Context) (<-chan struct{}, error) {
+			close(entered)
+			<-leave
+			return nil, nil
+		}
+		return a, nil
+	})
+	r.connect(t, channels("a"))
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := r.handler.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	close(leave)
+}
+
+// ends reads to the last frame, which must be hub.bye with that reason, and sees that nothing comes after.
+func (c *client) ends(t *testing.T, reason string) {
+	t.Helper()
+	bye := c.until(t, "hub.bye")
+	if diff := cmp.Diff(map[string]any{"reason": reason}, data(t, bye)); diff != "" {
+		t.Error(diff)
+	}
+	if event, more := c.read(t); more {
+		t.Errorf("%s after hub.bye", event.Type)
+	}
+}

@@ -1,0 +1,130 @@
+// Package stream serves tenants' messages as Server-Sent Events: GET /stream/{tenant}. It owns the handshake, the
+// writing, heartbeats, the end of a credential, refusals that a native EventSource survives, and drain. What is sent
+// and from where on is the feed's; who may read what is told by its Authorize.
+package stream
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/feed"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/problem"
+)
+
+// Options of a Handler.
+type Options struct {
+	Feed    *feed.Feed            // required
+	Metrics prometheus.Registerer // required
+	// Authorize says what the request may read: all that is granted, or the channels that were asked for. Required.
+	// LimitExceeded, Unavailable and KeyUnavailable let the client come back; any other error is final.
+	Authorize func(ctx context.Context, tenant string, r *http.Request, channels []string) (Admission, error)
+
+	Ping         time.Duration // between heartbeats; default 15 s
+	Recheck      time.Duration // between looks at whether the credential is still good; default 5 s
+	Warning      time.Duration // hub.expiring comes that long before the credential ends; default 60 s
+	WriteTimeout time.Duration // a socket that takes nothing for that long is closed; default 30 s
+	DrainTimeout time.Duration // the same for one that holds up Stop; default 5 s
+}
+
+// An Admission says what a stream may read, and until when.
+type Admission struct {
+	Tenant      hub.TenantID
+	Identity    string               // opaque; the same for the same tenant, issuer and subject
+	Channels    []hub.ChannelPattern // what the stream covers
+	MaxChannels int                  // the tenant's channels_per_connection; zero: no limit
+	Expires     time.Time            // when the credential ends; zero: never
+	Oldest      func() time.Time     // the first day that the tenant's retention shows; must return at once; default: all that is held
+
+	// Recheck says whether the credential may still read these channels, by the configuration as it is now, and
+	// gives the channel that closes with its next change. Unavailable keeps the stream, any other error ends it with
+	// hub.bye closed. It is called when Changed closes, and every few seconds; default: never.
+	Recheck func(ctx context.Context) (changed <-chan struct{}, err error)
+	Changed <-chan struct{} // closes with the next change after the admission; default: never
+}
+
+// A Handler serves GET /stream/{tenant}.
+type Handler struct {
+	o       Options
+	metrics *metrics
+	streams *registry
+	buffers *sync.Pool // of *[]byte, for writers: an idle stream holds no memory
+}
+
+// New makes a Handler.
+func New(o Options) *Handler {
+	orDefault(&o.Ping, 15*time.Second)
+	orDefault(&o.Recheck, 5*time.Second)
+	orDefault(&o.Warning, 60*time.Second)
+	orDefault(&o.WriteTimeout, 30*time.Second)
+	orDefault(&o.DrainTimeout, 5*time.Second)
+	return &Handler{o: o, metrics: newMetrics(o.Metrics), streams: newRegistry(), buffers: newBuffers()}
+}
+
+func orDefault(d *time.Duration, otherwise time.Duration) {
+	if *d <= 0 {
+		*d = otherwise
+	}
+}
+
+// Stop ends every stream with hub.bye drain, refuses new ones, and waits until all are gone or ctx is done. A socket
+// that takes nothing holds it up for DrainTimeout.
+func (h *Handler) Stop(ctx context.Context) error {
+	return h.streams.stop(ctx)
+}
+
+// ServeHTTP is the way of one stream: admitted, subscribed, written to until something ends it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		problem.Write(w, r, hub.Errorf(hub.MethodNotAllowed, "a stream is read with GET"))
+		return
+	}
+	s, err := h.open(w, r)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	defer s.sub.Close()
+	s.serve(r.Context())
+}
+
+// open admits the request and subscribes it; nothing is written yet. Checks come in the order of the contract: the
+// credential and what it may read, then the request's own form.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) {
+	ctx := r.Context()
+	asked := parse(r)
+	admission, err := h.o.Authorize(ctx, r.PathValue("tenant"), r, asked.channels)
+	if err != nil {
+		return nil, err
+	}
+	start, err := asked.start(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if n := admission.MaxChannels; n > 0 && len(admission.Channels) > n {
+		return nil, &hub.Error{
+			Code: hub.LimitExceeded, Limit: "channels_per_connection", RetryAfter: time.Minute,
+			Message: "a connection of this tenant has fewer channels",
+		}
+	}
+	sub, err := h.o.Feed.Subscribe(ctx, feed.Request{
+		Tenant: admission.Tenant, Channels: admission.Channels, Start: start, Oldest: admission.Oldest,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &stream{
+		id:        hub.NewID[hub.ConnectionID](),
+		o:         &h.o,
+		metrics:   h.metrics,
+		streams:   h.streams,
+		admission: admission,
+		sub:       sub,
+		out:       newWriter(w, asked.envelope, h.o.WriteTimeout, h.buffers),
+	}, nil
+}
