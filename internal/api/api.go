@@ -72,6 +72,7 @@ func build(o Options, mux *http.ServeMux) *API {
 	a.endpoints()
 	a.secrets()
 	a.rejections()
+	a.routes()
 	a.issuers()
 	a.events()
 	return a

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -212,6 +213,26 @@ func (w *world) refused(t *testing.T, code hub.Code, method, path, key string, b
 		t.Errorf("%s %s: content type %q", method, path, got)
 	}
 	return r
+}
+
+// yes says that a member of a body is true, no that it is false and not absent.
+func yes(v any) bool {
+	b, _ := v.(bool)
+	return b
+}
+
+func no(v any) bool {
+	b, ok := v.(bool)
+	return ok && !b
+}
+
+// changed is a body with some members replaced.
+func changed(body object, changes ...object) object {
+	out := maps.Clone(body)
+	for _, change := range changes {
+		maps.Copy(out, change)
+	}
+	return out
 }
 
 // locations are those of a problem's errors.

@@ -26,6 +26,7 @@ func TestAuthentication(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			r := w.refused(t, hub.Unauthenticated, "GET", "/v1/me", "", nil, "Authorization", test.header)
 			if r.status != 401 || r.header.Get("WWW-Authenticate") != "Bearer" {
 				t.Errorf("%d, %v", r.status, r.header)
@@ -73,6 +74,7 @@ func TestOrderOfChecks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			w.refused(t, test.code, test.method, test.path, test.key, test.body)
 		})
 	}
@@ -105,6 +107,7 @@ func TestForm(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			r := w.refused(t, test.code, "POST", path, w.acme, test.body, test.headers...)
 			if r.status != test.status {
 				t.Errorf("status %d", r.status)

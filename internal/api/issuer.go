@@ -274,12 +274,10 @@ func (a *API) keepApart(ctx context.Context, change *store.Change, i hub.Issuer)
 			a.o.Log.WarnContext(ctx, "stored grant does not compile", "issuer", other.ID, "error", err)
 		}
 		for n, g := range mine {
-			for _, their := range theirs {
-				if g.Overlaps(their) {
-					e := hub.FieldErrorf(fmt.Sprintf("body.grants[%d]", n), "could give a channel that issuer %s gives too; say shares_channels if that is meant", other.Name)
-					e.Code = hub.GrantsOverlap
-					return e
-				}
+			if slices.ContainsFunc(theirs, g.Overlaps) {
+				e := hub.FieldErrorf(fmt.Sprintf("body.grants[%d]", n), "could give a channel that issuer %s gives too; say shares_channels if that is meant", other.Name)
+				e.Code = hub.GrantsOverlap
+				return e
 			}
 		}
 	}

@@ -23,13 +23,7 @@ import (
 const issuers = "/v1/tenants/acme/issuers"
 
 func login(changes ...object) object {
-	body := object{"name": "login", "issuer": "https://login.example.com", "audiences": []string{"app"}, "grants": []any{"user:{sub}"}}
-	for _, change := range changes {
-		for name, value := range change {
-			body[name] = value
-		}
-	}
-	return body
+	return changed(object{"name": "login", "issuer": "https://login.example.com", "audiences": []string{"app"}, "grants": []any{"user:{sub}"}}, changes...)
 }
 
 func TestIssuers(t *testing.T) {
@@ -110,6 +104,7 @@ func TestIssuers_Refused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			for _, ask := range []struct{ method, path string }{{"POST", issuers}, {"PUT", issuers + "/second"}} {
 				if test.name == "name taken" && ask.method == "PUT" {
 					continue
@@ -125,10 +120,17 @@ func TestIssuers_Refused(t *testing.T) {
 			}
 		})
 	}
-	w.must(t, http.StatusCreated, "POST", issuers, w.acme, body(object{"grants": []any{"user:7"}, "shares_channels": true}))
+}
+
+func TestIssuers_SharedChannelsAndScopes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(t, http.StatusCreated, "POST", issuers, w.acme, login())
+	second := login(object{"name": "second", "grants": []any{"user:7"}, "shares_channels": true})
+	w.must(t, http.StatusCreated, "POST", issuers, w.acme, second)
 	w.refused(t, hub.GrantsOverlap, "PATCH", issuers+"/login", w.acme, object{"grants": []any{"user:{sub}", "more:{sub}"}})
 	for _, scopes := range [][]hub.Scope{{hub.ConfigWrite}, {hub.MessagesRead}, {hub.ConfigRead}} {
-		w.refused(t, hub.ScopeMissing, "POST", issuers, w.key(t, "acme", scopes...), body())
+		w.refused(t, hub.ScopeMissing, "POST", issuers, w.key(t, "acme", scopes...), second)
 		w.refused(t, hub.ScopeMissing, "PATCH", issuers+"/login", w.key(t, "acme", scopes...), object{})
 	}
 	w.must(t, http.StatusOK, "PATCH", issuers+"/login", w.key(t, "acme", hub.ConfigWrite, hub.MessagesRead), object{"metadata": object{"a": "b"}})
@@ -151,11 +153,11 @@ func TestIssuers_OfAnOperator(t *testing.T) {
 	}
 	w.refused(t, hub.ScopeMissing, "PUT", one, w.acme, login(object{"issuer": "https://elsewhere.example.com"}))
 	got := w.must(t, http.StatusOK, "PUT", one, w.acme, login(object{"metadata": object{"a": "b"}}))
-	if got.body["internal"] != true || got.body["jwks_uri"] != "https://keys.example.com/jwks" {
+	if !yes(got.body["internal"]) || got.body["jwks_uri"] != "https://keys.example.com/jwks" {
 		t.Errorf("what is the operator's: %s", got.raw)
 	}
 	got = w.must(t, http.StatusOK, "PATCH", one, w.operator, object{"internal": nil, "jwks_uri": nil, "issuer": "https://moved.example.com"})
-	if got.body["internal"] != false || got.body["jwks_uri"] != nil {
+	if !no(got.body["internal"]) || got.body["jwks_uri"] != nil {
 		t.Errorf("taken away: %s", got.raw)
 	}
 	w.must(t, http.StatusOK, "PATCH", one, w.acme, object{"issuer": "https://again.example.com"})
@@ -244,29 +246,23 @@ func TestIssuers_Check(t *testing.T) {
 	claims := object{"iss": s.URL, "sub": "7", "aud": "app", "org": "x", "bad": "a b", "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()}
 	check := func(changes object) reply {
 		t.Helper()
-		changed := object{}
-		for _, m := range []object{claims, changes} {
-			for name, value := range m {
-				changed[name] = value
-			}
-		}
-		return w.must(t, http.StatusOK, "POST", issuers+"/check", w.acme, object{"token": s.token(t, changed)})
+		return w.must(t, http.StatusOK, "POST", issuers+"/check", w.acme, object{"token": s.token(t, changed(claims, changes))})
 	}
 	r := check(nil)
-	if r.body["ok"] != true || r.body["issuer"] != row || r.body["subject"] != "7" || r.body["expires_at"] == nil || len(r.body["failures"].([]any)) != 1 ||
+	if !yes(r.body["ok"]) || r.body["issuer"] != row || r.body["subject"] != "7" || r.body["expires_at"] == nil || len(r.body["failures"].([]any)) != 1 ||
 		cmp.Diff([]any{"user:7", "org:x"}, r.body["channels"]) != "" {
 		t.Errorf("good: %s", r.raw)
 	}
 	for name, changes := range map[string]object{"expired": {"exp": 1}, "another audience": {"aud": "x"}, "another issuer": {"iss": "https://x.example.com"}} {
-		if r := check(changes); r.body["ok"] != false || r.body["reason"] == nil {
+		if r := check(changes); !no(r.body["ok"]) || r.body["reason"] == nil {
 			t.Errorf("%s: %s", name, r.raw)
 		}
 	}
-	if r := w.must(t, http.StatusOK, "POST", issuers+"/check", w.acme, object{"token": "nonsense-canary"}); r.body["ok"] != false || strings.Contains(string(r.raw), "canary") {
+	if r := w.must(t, http.StatusOK, "POST", issuers+"/check", w.acme, object{"token": "nonsense-canary"}); !no(r.body["ok"]) || strings.Contains(string(r.raw), "canary") {
 		t.Errorf("nonsense: %s", r.raw)
 	}
 	r = w.must(t, http.StatusOK, "POST", "/v1/tenants/rival/issuers/check", w.rival, object{"token": s.token(t, claims)})
-	if r.body["ok"] != false {
+	if !no(r.body["ok"]) {
 		t.Errorf("another tenant trusts it: %s", r.raw)
 	}
 }

@@ -78,18 +78,26 @@ func TestKeys_NeverBeyondTheirMaker(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			w.refused(t, hub.ScopeMissing, test.method, test.path, maker, test.body)
 		})
 	}
 	w.must(t, http.StatusCreated, "POST", keys+"/"+alike+"/rotate", maker, nil)
 	w.must(t, http.StatusNoContent, "DELETE", keys+"/"+alike, maker, nil)
+}
+
+func TestKeys_Refused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
 	w.refused(t, hub.Invalid, "POST", keys, w.acme, object{"name": "x", "scopes": []string{"tenants:write"}})
 	w.refused(t, hub.Invalid, "POST", keys, w.acme, object{"name": "x", "scopes": []string{"config:read"}, "expires_at": time.Now().Add(-time.Minute)})
 	w.refused(t, hub.NotFound, "GET", keys+"/key_nonsense", w.acme, nil)
 	w.refused(t, hub.ScopeMissing, "POST", keys, w.operatorKey(t, hub.KeysWrite), object{"name": "x", "scopes": []string{"config:read"}})
 
+	soon := w.must(t, http.StatusCreated, "POST", keys, w.acme, object{"name": "soon", "scopes": []string{"config:read"}, "expires_at": time.Now().Add(time.Hour)}).text(t, "key")
+	w.must(t, http.StatusOK, "GET", "/v1/me", soon, nil)
 	w.clock.forward(2 * time.Hour)
-	w.refused(t, hub.Unauthenticated, "GET", "/v1/me", maker, nil)
+	w.refused(t, hub.Unauthenticated, "GET", "/v1/me", soon, nil)
 }
 
 func TestProviders(t *testing.T) {

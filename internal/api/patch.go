@@ -115,3 +115,8 @@ func merge(target, patch map[string]any) map[string]any {
 func (p patch[T]) fields() map[string]any {
 	return map[string]any{"changed": slices.Sorted(maps.Keys(p.merge))}
 }
+
+// component is the schema of T as a component of its own.
+func component[T any](r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[T](), true, "")
+}

@@ -13,17 +13,25 @@ import (
 )
 
 // A Problem is the body of every answer that says no, as RFC 9457 has it.
+//
+//nolint:errname // the document calls it by the type's name
 type Problem struct {
 	problem.Problem
 }
 
-// Error, GetStatus and ContentType make it what huma takes for an error.
-func (p *Problem) Error() string             { return p.Title }
-func (p *Problem) GetStatus() int            { return p.Status }
+// Error is for huma, which wants an error; nobody reads it.
+func (p *Problem) Error() string { return p.Title }
+
+// GetStatus is the status that huma answers with.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType is what huma answers as.
 func (p *Problem) ContentType(string) string { return problem.ContentType }
 
 // setHuma sets what huma keeps in package variables, once: its errors become our problems, names of fields are
 // compared as they are, and lists are never null.
+//
+//nolint:gochecknoglobals // huma's own are: they are set once for the process
 var setHuma = sync.OnceFunc(func() {
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
 		return &Problem{problem.From(formError(status, message, errs), "")}

@@ -132,8 +132,9 @@ func (a *API) verify(ctx context.Context, c *call, in *VerifyRequest) (WebhookVe
 	if v.Fault != nil {
 		return WebhookVerdict{}, v.Fault
 	}
+	explanation := p.Explain(request) //nolint:contextcheck // it computes and asks nobody
 	out := WebhookVerdict{
-		OK: v.OK, Cause: v.Cause, Explanation: p.Explain(request), Secret: v.Secret, Candidates: orEmpty(v.Candidates),
+		OK: v.OK, Cause: v.Cause, Explanation: explanation, Secret: v.Secret, Candidates: orEmpty(v.Candidates),
 		Type: v.Type, ProviderID: v.ProviderID, Handshake: v.Handshake != nil,
 	}
 	if !v.SignedAt.IsZero() {

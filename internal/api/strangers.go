@@ -39,14 +39,18 @@ func addStrangers(doc *huma.OpenAPI) {
 		Security: []map[string][]string{{"token": {}}, {keyScheme: {}}},
 		Parameters: []*huma.Param{
 			pathParam("tenant", "The tenant's id or slug.", "demo"),
-			{Name: "channel", In: "query", Description: "A channel, or a pattern that the grants cover. May repeat.", Explode: new(true),
-				Schema: &huma.Schema{Type: huma.TypeArray, Items: text(1, 200)}, Example: []any{"customer:cus_123"}},
+			{
+				Name: "channel", In: "query", Description: "A channel, or a pattern that the grants cover. May repeat.", Explode: new(true),
+				Schema: &huma.Schema{Type: huma.TypeArray, Items: text(1, 200)}, Example: []any{"customer:cus_123"},
+			},
 			{Name: "Last-Event-ID", In: "header", Description: "The id of the last frame that was seen.", Schema: text(0, 128), Example: "1f3a5b7c-42"},
 			{Name: "last_event_id", In: "query", Description: "The same, for whoever cannot set headers.", Schema: text(0, 128), Example: "1f3a5b7c-42"},
 			{Name: "last", In: "query", Description: "Begin with the last so many messages of the channels.", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(1.0), Maximum: new(100.0)}},
 			{Name: "since", In: "query", Description: "`earliest`, a time (RFC 3339), or how long ago (`-10m`).", Schema: text(1, 64), Example: "-10m"},
-			{Name: "envelope", In: "query", Description: "`1`: every message comes without an event name, as `{id, position, at, channel, type, data}`.",
-				Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"0", "1"}}},
+			{
+				Name: "envelope", In: "query", Description: "`1`: every message comes without an event name, as `{id, position, at, channel, type, data}`.",
+				Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"0", "1"}},
+			},
 		},
 		Responses: refusals(map[string]*huma.Response{"200": {
 			Description: "The stream. A native `EventSource` is told to come back later by a 200 with `retry:` and `hub.bye`.",

@@ -74,6 +74,7 @@ func TestTenants_Refused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			r := w.refused(t, test.code, test.method, test.path, test.key, test.body)
 			if diff := cmp.Diff(test.locations, r.locations()); diff != "" {
 				t.Error(diff)

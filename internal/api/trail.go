@@ -96,8 +96,12 @@ func lastWorked(outcomes []hub.Outcome) time.Time {
 	return last
 }
 
+// routeNames are the names that the tenant's routes have now.
 func (c *call) routeNames() map[hub.RouteID]string {
 	names := map[hub.RouteID]string{}
+	for _, r := range c.config.Routes {
+		names[r.Route().ID] = r.Route().Name
+	}
 	return names
 }
 

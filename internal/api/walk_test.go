@@ -55,7 +55,7 @@ func TestTenancy_Walk(t *testing.T) {
 			}
 		}
 	}
-	if walked < 36 {
+	if walked < 44 {
 		t.Errorf("walked %d operations", walked)
 	}
 	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
@@ -94,7 +94,7 @@ func TestTenancy_ForeignObjects(t *testing.T) {
 			}
 		}
 	}
-	if walked < 22 {
+	if walked < 26 {
 		t.Errorf("walked %d operations", walked)
 	}
 	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
@@ -121,6 +121,7 @@ func (w *world) furnish(t *testing.T, slug string) furniture {
 			"rejection": w.rejectIn(t, slug, endpoint, "whsec_x", "{}", time.Now()),
 			"issuer":    w.must(t, 201, "POST", base+"/issuers", w.operator, login(object{"name": slug + "-issuer"})).text(t, "id"),
 			"event":     w.event(t, slug, "{}").ID.String(),
+			"route":     w.must(t, 201, "POST", base+"/routes", w.operator, payments(object{"name": slug + "-route"})).text(t, "id"),
 		},
 		bodies: map[string]any{
 			"updateTenant":   object{"name": "stolen"},
@@ -136,6 +137,10 @@ func (w *world) furnish(t *testing.T, slug string) furniture {
 			"putIssuer":      login(object{"name": "stolen"}),
 			"updateIssuer":   object{"session_seconds": 60},
 			"checkIssuers":   object{"token": "x"},
+			"createRoute":    payments(object{"name": "stolen"}),
+			"putRoute":       payments(object{"name": "stolen"}),
+			"updateRoute":    object{"state": "disabled"},
+			"testRoute":      object{"route": payments(), "event": object{"body": "{}"}},
 		},
 	}
 }
