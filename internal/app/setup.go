@@ -24,6 +24,8 @@ import (
 
 // setup makes, wires and starts the process, in one straight line: what stands later may use what stands before, and
 // is stopped before it.
+//
+//nolint:gocognit // it is long and has no branches but the roles and the errors
 func (a *App) setup(ctx context.Context) error {
 	o, log := a.o, a.o.Log
 	metrics := telemetry.NewRegistry()
@@ -44,11 +46,11 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.checkDatabase(ctx, db); err != nil {
 		return err
 	}
-	riverPool, err := store.OpenRiverPool(ctx, o.Config.DirectDatabaseURL.Reveal(), o.Config.RolePrefix, pools.river)
+	river, err := store.OpenRiver(ctx, o.Config.DirectDatabaseURL.Reveal(), o.Config.RolePrefix, pools.river)
 	if err != nil {
 		return err
 	}
-	a.onStop("river pool", func(context.Context) error { riverPool.Close(); return nil })
+	a.onStop("river pool", func(context.Context) error { river.Close(); return nil })
 
 	// What several roles share.
 	client, err := egress.NewClient(egress.Options{Allow: o.Config.EgressAllow, Dev: o.Dev, Logger: log})
@@ -82,7 +84,7 @@ func (a *App) setup(ctx context.Context) error {
 	// The roles.
 	roles := o.Config.Roles
 	if roles.Worker {
-		if err := a.startWorker(ctx, workerParts{db: db, river: riverPool, tenants: tenants, appender: appender, usage: usage, metrics: metrics}); err != nil {
+		if err := a.startWorker(ctx, workerParts{db: db, river: river, tenants: tenants, appender: appender, usage: usage, metrics: metrics}); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/directory"
@@ -17,7 +16,7 @@ import (
 // workerParts are what the worker role is made of.
 type workerParts struct {
 	db       *store.Store
-	river    *pgxpool.Pool
+	river    *store.River
 	tenants  *directory.Directory
 	appender *publish.Appender
 	usage    *meter.Meter
@@ -44,7 +43,7 @@ func (a *App) startWorker(ctx context.Context, p workerParts) error {
 	if err := a.start(ctx, "node", node); err != nil {
 		return err
 	}
-	client, err := newRiver(p.river, id, w, a.o.Log)
+	client, err := newRiver(p.river.Pool(), id, w, a.o.Log)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 // Options of a run.
 type Options struct {
 	Binary   string        // required: the hub's program
+	Environ  []string      // required: what the hub's process is given
 	Out      io.Writer     // required: gets the table
 	Log      *slog.Logger  // required: says what is being measured
 	Duration time.Duration // of each measurement; default 8 s

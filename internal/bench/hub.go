@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,8 +52,8 @@ func startHub(ctx context.Context, o Options, dir, roles string) (*hub, error) {
 		return nil, fmt.Errorf("open the hub's log: %w", err)
 	}
 	defer said.Close()
-	h.cmd = exec.Command(o.Binary, "dev", "--listen", "127.0.0.1:0", "--data-dir", data)
-	h.cmd.Env = append(os.Environ(), "TRIBUTARY_ROLES="+roles, "TRIBUTARY_OPS_LISTEN=127.0.0.1:0", "TRIBUTARY_LOG_LEVEL=warn")
+	h.cmd = exec.CommandContext(context.WithoutCancel(ctx), o.Binary, "dev", "--listen", "127.0.0.1:0", "--data-dir", data)
+	h.cmd.Env = append(slices.Clone(o.Environ), "TRIBUTARY_ROLES="+roles, "TRIBUTARY_OPS_LISTEN=127.0.0.1:0", "TRIBUTARY_LOG_LEVEL=warn")
 	h.cmd.Stdout, h.cmd.Stderr = said, said
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := h.cmd.Start(); err != nil {
@@ -145,9 +147,5 @@ func tail(path string) string {
 	for s := bufio.NewScanner(f); s.Scan(); {
 		lines = append(lines, s.Text())
 	}
-	out := ""
-	for _, line := range lines[max(0, len(lines)-20):] {
-		out += "  " + line + "\n"
-	}
-	return out
+	return "  " + strings.Join(lines[max(0, len(lines)-20):], "\n  ")
 }

@@ -31,7 +31,7 @@ func (r *run) latency(ctx context.Context, h *hub) error {
 	if err != nil {
 		return fmt.Errorf("parse the endpoint's URL: %w", err)
 	}
-	conn, err := net.Dial("tcp", u.Host)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -91,7 +91,7 @@ func watch(ctx context.Context, h *hub) (<-chan frame, error) {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+h.dev.TenantKey)
-	res, err := http.DefaultClient.Do(req)
+	res, err := http.DefaultClient.Do(req) //nolint:bodyclose // by whoever reads the frames
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}

@@ -76,7 +76,7 @@ func post(ctx context.Context, target, secret string, clients int, during time.D
 }
 
 func postOver(ctx context.Context, u *url.URL, secret string, next *atomic.Int64) (latencies, error) {
-	conn, err := net.Dial("tcp", u.Host)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -102,14 +102,15 @@ func signedRequest(u *url.URL, secret string, n int64) []byte {
 	now := strconv.FormatInt(time.Now().Unix(), 10)
 	id := "evt_bench_" + strconv.FormatInt(time.Now().UnixNano(), 36) + "_" + strconv.FormatInt(n, 36)
 	body := `{"id":"` + id + `","object":"event","type":"payment_intent.succeeded","created":` + now +
-		`,"data":{"object":{"id":"pi_bench","amount":2000,"currency":"usd","customer":"cus_bench","description":"` + filler + `"}}}`
+		`,"data":{"object":{"id":"pi_bench","amount":2000,"currency":"usd","customer":"cus_bench","description":"` + filler() + `"}}}`
 	mac := hmac.New(sha256.New, []byte(secret))
-	io.WriteString(mac, now+"."+body)
+	mac.Write([]byte(now + "." + body))
 	return []byte("POST " + u.Path + " HTTP/1.1\r\nHost: " + u.Host + "\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) +
 		"\r\nStripe-Signature: t=" + now + ",v1=" + hex.EncodeToString(mac.Sum(nil)) + "\r\n\r\n" + body)
 }
 
-var filler = strings.Repeat("The quick brown fox jumps over the lazy dog. ", 40)
+// filler makes an event as long as Stripe's are.
+func filler() string { return strings.Repeat("The quick brown fox jumps over the lazy dog. ", 40) }
 
 // readAnswer reads one answer with a Content-Length; anything but 200 is an error.
 func readAnswer(in *bufio.Reader) error {

@@ -74,7 +74,7 @@ func commitRows(ctx context.Context, url string, until time.Time) (latencies, er
 	var taken latencies
 	for time.Now().Before(until) && ctx.Err() == nil {
 		began := time.Now()
-		if _, err := conn.Exec(ctx, `INSERT INTO bench_rows (body) VALUES ($1)`, filler); err != nil {
+		if _, err := conn.Exec(ctx, `INSERT INTO bench_rows (body) VALUES ($1)`, filler()); err != nil {
 			return taken, fmt.Errorf("insert: %w", err)
 		}
 		taken = append(taken, time.Since(began))
@@ -100,7 +100,6 @@ func startYardstick(ctx context.Context, o Options, dir string) (*yardstick, err
 	if err != nil {
 		return nil, fmt.Errorf("start the yardstick: %w", err)
 	}
-	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the yardstick: %w", err)
 	}

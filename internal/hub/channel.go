@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -22,10 +23,10 @@ func ValidateChannel(name string) error {
 	}
 	for segment := range strings.SplitSeq(name, ":") {
 		if segment == "" {
-			return fmt.Errorf("a channel has no empty segment between colons")
+			return errors.New("a channel has no empty segment between colons")
 		}
 		if !IsSegment(segment) {
-			return fmt.Errorf("a channel has only A-Z a-z 0-9 . _ ~ @ / | + = %% - and colons between segments")
+			return errors.New("a channel has only A-Z a-z 0-9 . _ ~ @ / | + = % - and colons between segments")
 		}
 	}
 	return nil

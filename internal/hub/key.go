@@ -125,7 +125,7 @@ func (p Principal) May(s Scope) bool {
 	return p.Kind == PrincipalSystem || slices.Contains(p.Scopes, s)
 }
 
-// May says whether the principal reaches that tenant at all.
+// Reaches says whether the principal reaches that tenant at all.
 func (p Principal) Reaches(t TenantID) bool {
 	switch p.Kind {
 	case PrincipalOperator, PrincipalSystem:

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -86,9 +87,9 @@ func ValidateMessageKey(s string) error {
 	case s == "" || len(s) > MaxKeyBytes:
 		return fmt.Errorf("a key or version has 1 to %d bytes", MaxKeyBytes)
 	case !utf8.ValidString(s):
-		return fmt.Errorf("a key or version is UTF-8")
+		return errors.New("a key or version is UTF-8")
 	case strings.IndexByte(s, 0) >= 0:
-		return fmt.Errorf("a key or version has no NUL character")
+		return errors.New("a key or version has no NUL character")
 	}
 	return nil
 }
@@ -96,11 +97,11 @@ func ValidateMessageKey(s string) error {
 // ValidateType checks a message type: 1–128 printable ASCII without spaces, none of the hub's own.
 func ValidateType(t string) error {
 	if len(t) < 1 || len(t) > 128 {
-		return fmt.Errorf("a message type has 1 to 128 characters")
+		return errors.New("a message type has 1 to 128 characters")
 	}
 	for i := range len(t) {
 		if t[i] <= ' ' || t[i] > '~' {
-			return fmt.Errorf("a message type has printable ASCII characters without spaces")
+			return errors.New("a message type has printable ASCII characters without spaces")
 		}
 	}
 	if t == "open" || t == "error" || strings.HasPrefix(t, "hub.") || strings.HasPrefix(t, "generation.") {

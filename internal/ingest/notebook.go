@@ -9,6 +9,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/provider"
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
@@ -30,7 +31,7 @@ type NotebookOptions struct {
 type Notebook struct {
 	o       NotebookOptions
 	queue   chan rejected
-	buckets *buckets
+	senders *meter.Senders
 
 	mu   sync.Mutex // guards uses
 	uses map[hub.SecretID]store.SecretUse
@@ -65,7 +66,7 @@ func NewNotebook(o NotebookOptions) *Notebook {
 		o.Now = time.Now
 	}
 	return &Notebook{
-		o: o, queue: make(chan rejected, queueRejected), buckets: newBuckets(o.Now),
+		o: o, queue: make(chan rejected, queueRejected), senders: meter.NewSenders(o.Now),
 		uses: map[hub.SecretID]store.SecretUse{}, stop: make(chan struct{}),
 	}
 }
@@ -96,7 +97,7 @@ func (n *Notebook) Stop(ctx context.Context) error {
 
 // reject notes a refused webhook, unless its endpoint and sender have had their share or the queue is full.
 func (n *Notebook) reject(r rejected) {
-	if !n.buckets.take(r.endpoint.ID, server.ClientAddr(r.request.Context())) {
+	if !n.senders.Take(r.endpoint.ID, server.ClientAddr(r.request.Context())) {
 		return
 	}
 	select {

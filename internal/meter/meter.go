@@ -128,8 +128,16 @@ func (m *Meter) Delivered(id hub.TenantID, frames int) { m.of(id).delivered.Add(
 // Connected counts an open stream until the function that it returns is called.
 func (m *Meter) Connected(id hub.TenantID) (closed func()) {
 	t := m.of(id)
-	open := t.connections.Add(1)
-	for peak := t.peak.Load(); open > peak && !t.peak.CompareAndSwap(peak, open); peak = t.peak.Load() {
-	}
+	t.raisePeak(t.connections.Add(1))
 	return func() { t.connections.Add(-1) }
+}
+
+// raisePeak keeps the highest number seen, whoever else raises it at the same moment.
+func (t *tenant) raisePeak(open int64) {
+	for {
+		peak := t.peak.Load()
+		if open <= peak || t.peak.CompareAndSwap(peak, open) {
+			return
+		}
+	}
 }

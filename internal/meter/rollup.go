@@ -84,7 +84,5 @@ func (t *tenant) giveBack(u store.Usage) {
 	t.duplicates.Add(u.Duplicates)
 	t.messages.Add(u.Messages)
 	t.delivered.Add(u.Delivered)
-	if u.ConnectionsPeak > t.peak.Load() {
-		t.peak.Store(u.ConnectionsPeak)
-	}
+	t.raisePeak(u.ConnectionsPeak)
 }

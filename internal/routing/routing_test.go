@@ -48,7 +48,7 @@ func paymentEvent() *hub.Event {
 	}
 }
 
-// the seed case of the contract
+// The seed case of the contract.
 func seed() hub.Route {
 	return hub.Route{
 		Name: "payments", Match: "event.type == 'payment_intent.succeeded'",

@@ -144,12 +144,12 @@ func TestMigrate_AsAnyOwner(t *testing.T) {
 	if unconfined, err := s.UnconfinedRoles(t.Context()); err != nil || len(unconfined) != 0 {
 		t.Errorf("unconfined: %v, %v", unconfined, err)
 	}
-	river, err := store.OpenRiverPool(t.Context(), withLogin(t, db.URL, login), prefix, 2)
+	river, err := store.OpenRiver(t.Context(), withLogin(t, db.URL, login), prefix, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer river.Close()
-	if n, err := store.TakeOver(t.Context(), river, "nobody"); n != 0 || err != nil {
+	if n, err := river.TakeOver(t.Context(), "nobody"); n != 0 || err != nil {
 		t.Errorf("take over: %d, %v", n, err)
 	}
 	if in := storetest.Value[bool](t, db, `SELECT has_database_privilege('tributary_test', current_database(), 'CONNECT')`); in {

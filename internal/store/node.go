@@ -44,10 +44,10 @@ func (p *Pipeline) SweepNodes(ctx context.Context, silent time.Duration) (int64,
 }
 
 // TakeOver makes the events' jobs of dead nodes available again, with the attempt counted and an error that says
-// why: nodes silent for 10 s, and always mine, an id that this process had before it was killed. It runs as the
-// river role, on River's pool. Behind the gate it is safe: a slow node that finishes after all does no harm.
-func TakeOver(ctx context.Context, river *pgxpool.Pool, mine string) (jobs int64, err error) {
-	tag, err := river.Exec(ctx, `
+// why: nodes silent for 10 s, and always mine, an id that this process had before it was killed. Behind
+// the gate it is safe: a slow node that finishes after all does no harm.
+func (r *River) TakeOver(ctx context.Context, mine string) (jobs int64, err error) {
+	tag, err := r.pool.Exec(ctx, `
 		WITH dead AS (
 			SELECT j.id FROM tributary_river.river_job j
 			 WHERE j.state = 'running' AND j.queue = $1
@@ -70,14 +70,23 @@ func TakeOver(ctx context.Context, river *pgxpool.Pool, mine string) (jobs int64
 	return tag.RowsAffected(), nil
 }
 
-// OpenRiverPool opens the pool that River works with, as its own role: listening, fetching, housekeeping.
-func OpenRiverPool(ctx context.Context, url, rolePrefix string, size int32) (*pgxpool.Pool, error) {
+// River is the pool that River works with, as its own role, which sees River's tables and nothing of tenants.
+type River struct{ pool *pgxpool.Pool }
+
+// OpenRiver connects lazily, past any transaction pooler: River listens.
+func OpenRiver(ctx context.Context, url, rolePrefix string, size int32) (*River, error) {
 	pool, err := openPool(ctx, url, "tributary river", size, map[string]string{"role": RolesOf(rolePrefix).River})
 	if err != nil {
 		return nil, fmt.Errorf("open River's pool: %w", err)
 	}
-	return pool, nil
+	return &River{pool: pool}, nil
 }
+
+// Pool is for River's own client.
+func (r *River) Pool() *pgxpool.Pool { return r.pool }
+
+// Close waits for connections in use and closes the pool.
+func (r *River) Close() { r.pool.Close() }
 
 // Epoch tells one history of positions from another, as text of 8 hex characters.
 //
@@ -123,9 +132,9 @@ type GivenUpJob struct {
 	Error string
 }
 
-// GivenUp lists the events' jobs that River discarded within that time. It runs as the river role, on River's pool.
-func GivenUp(ctx context.Context, river *pgxpool.Pool, within time.Duration) ([]GivenUpJob, error) {
-	rows, _ := river.Query(ctx, `
+// GivenUp lists the events' jobs that River discarded within that time.
+func (r *River) GivenUp(ctx context.Context, within time.Duration) ([]GivenUpJob, error) {
+	rows, _ := r.pool.Query(ctx, `
 		SELECT args, coalesce(errors[array_upper(errors, 1)]->>'error', '') FROM tributary_river.river_job
 		 WHERE state = 'discarded' AND queue = $1 AND finalized_at > now() - $2::interval ORDER BY finalized_at, id LIMIT 1000`, job.Events, within)
 	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (GivenUpJob, error) {

@@ -102,7 +102,7 @@ func TestGivenUp(t *testing.T) {
 	}
 	listed := func() []store.GivenUpJob {
 		t.Helper()
-		jobs, err := store.GivenUp(t.Context(), pool, time.Hour)
+		jobs, err := pool.GivenUp(t.Context(), time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}

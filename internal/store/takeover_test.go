@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
@@ -21,9 +20,9 @@ import (
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
-func riverPool(t *testing.T, db *storetest.DB) *pgxpool.Pool {
+func riverPool(t *testing.T, db *storetest.DB) *store.River {
 	t.Helper()
-	pool, err := store.OpenRiverPool(context.WithoutCancel(t.Context()), db.URL, "", 8)
+	pool, err := store.OpenRiver(context.WithoutCancel(t.Context()), db.URL, "", 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +83,7 @@ func TestTakeOver(t *testing.T) {
 		if tt.beat >= 0 {
 			beat(t, db, "n", tt.beat)
 		}
-		n, err := store.TakeOver(t.Context(), pool, tt.mine)
+		n, err := pool.TakeOver(t.Context(), tt.mine)
 		if err != nil || n != map[bool]int64{false: 1, true: 0}[tt.nobody] {
 			t.Errorf("%s: took over %d, %v", tt.name, n, err)
 		}
@@ -94,7 +93,7 @@ func TestTakeOver(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
-		if n, err := store.TakeOver(t.Context(), pool, tt.mine); n != 0 || err != nil {
+		if n, err := pool.TakeOver(t.Context(), tt.mine); n != 0 || err != nil {
 			t.Errorf("%s: took over again %d, %v", tt.name, n, err)
 		}
 	}
@@ -121,7 +120,7 @@ func TestTakeOver_ManyAtOnce(t *testing.T) {
 	for range 4 {
 		nodes.Go(func() {
 			for {
-				n, err := store.TakeOver(t.Context(), pool, "")
+				n, err := pool.TakeOver(t.Context(), "")
 				if err != nil || n > 1000 {
 					t.Errorf("took over %d, %v", n, err)
 				}
@@ -165,7 +164,7 @@ func TestTakeOver_LateNode(t *testing.T) {
 			late := startNode(t, pool, "late")
 			<-late.works
 			db.Exec(t, `UPDATE tributary_river.river_job SET attempted_at = now() - interval '11 seconds'`)
-			if n, err := store.TakeOver(t.Context(), pool, ""); n != 1 || err != nil {
+			if n, err := pool.TakeOver(t.Context(), ""); n != 1 || err != nil {
 				t.Fatalf("took over %d, %v", n, err)
 			}
 			other := startNode(t, pool, "other")
@@ -227,12 +226,12 @@ func (w gatedWorker) Work(ctx context.Context, _ *river.Job[job.RouteEvent]) err
 	}
 }
 
-func startNode(t *testing.T, pool *pgxpool.Pool, id string) *riverNode {
+func startNode(t *testing.T, pool *store.River, id string) *riverNode {
 	t.Helper()
 	node := &riverNode{works: make(chan struct{}), result: make(chan error)}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, gatedWorker{node: node})
-	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+	client, err := river.NewClient(riverpgxv5.New(pool.Pool()), &river.Config{
 		ID: id, Schema: store.RiverSchema, Workers: workers, LeaderElectionDisabled: true, Logger: slog.New(slog.DiscardHandler),
 		Queues: map[string]river.QueueConfig{job.Events: {MaxWorkers: 1, FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 20 * time.Millisecond}},
 	})

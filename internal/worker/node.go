@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/store"
@@ -23,7 +22,7 @@ const (
 // NodeOptions of a Node.
 type NodeOptions struct {
 	Pipeline *store.Pipeline       // required
-	River    *pgxpool.Pool         // required: as the river role
+	River    *store.River          // required
 	Self     store.Node            // required
 	Log      *slog.Logger          // required
 	Metrics  prometheus.Registerer // required
@@ -117,7 +116,7 @@ func (n *Node) beat(ctx context.Context) {
 func (n *Node) takeOver(ctx context.Context, mine string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	jobs, err := store.TakeOver(ctx, n.o.River, mine)
+	jobs, err := n.o.River.TakeOver(ctx, mine)
 	if err != nil {
 		return err
 	}

@@ -15,5 +15,5 @@ type RetryPolicy struct{}
 // NextRetry is the time of the next attempt.
 func (RetryPolicy) NextRetry(j *rivertype.JobRow) time.Time {
 	wait := time.Second << min(max(j.Attempt, 1)-1, 10)
-	return time.Now().Add(wait*3/4 + rand.N(wait/2))
+	return time.Now().Add(wait*3/4 + rand.N(wait/2)) //nolint:gosec // it spreads retries, nothing depends on it
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/tributary-hub/tributary/internal/job"
-	"github.com/tributary-hub/tributary/internal/store"
 )
 
 // silentNodes are forgotten after that long: they have been taken over long before.
@@ -48,7 +47,7 @@ func batches(ctx context.Context, sweep func(context.Context) (int64, error)) er
 // recordGivenUp writes the outcome of events whose job River discarded when nobody could: its node died in the last
 // attempt, or Postgres was away at that moment.
 func (w *Worker) recordGivenUp(ctx context.Context) error {
-	jobs, err := store.GivenUp(ctx, w.o.River, 2*time.Hour)
+	jobs, err := w.o.River.GivenUp(ctx, 2*time.Hour)
 	if err != nil {
 		return err
 	}

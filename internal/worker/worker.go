@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 
@@ -22,7 +21,7 @@ import (
 // Options of a Worker; all are required but Now.
 type Options struct {
 	Pipeline  *store.Pipeline
-	River     *pgxpool.Pool // as the river role
+	River     *store.River
 	Directory *directory.Directory
 	Appender  *publish.Appender
 	Meter     *meter.Meter

@@ -41,7 +41,7 @@ func openShop(t *testing.T) *shop {
 	must(t, err)
 	keeper, err := secret.Open(keyset)
 	must(t, err)
-	pool, err := store.OpenRiverPool(ctx, db.URL, "", 4)
+	pool, err := store.OpenRiver(ctx, db.URL, "", 4)
 	must(t, err)
 	t.Cleanup(pool.Close)
 	tenants, err := directory.New(directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: log})
@@ -54,7 +54,7 @@ func openShop(t *testing.T) *shop {
 		Pipeline: db.Pipeline, River: pool, Directory: tenants, Appender: appender,
 		Meter: meter.New(meter.Options{Pipeline: db.Pipeline, Log: log}), Log: log, Metrics: metrics, Retention: 30 * 24 * time.Hour,
 	})
-	s.river, err = river.NewClient(riverpgxv5.New(pool), &river.Config{
+	s.river, err = river.NewClient(riverpgxv5.New(pool.Pool()), &river.Config{
 		Schema: store.RiverSchema, Logger: log, Queues: worker.Queues(), Workers: s.worker.Workers(),
 		RetryPolicy: worker.RetryPolicy{}, ReindexerSchedule: river.NeverSchedule(),
 	})

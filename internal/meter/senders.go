@@ -1,4 +1,4 @@
-package ingest
+package meter
 
 import (
 	"net/netip"
@@ -10,15 +10,16 @@ import (
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
-// The share of one sender of bad requests at one endpoint: past it they are still refused, and leave no trace.
+// The share of one sender of bad requests at one endpoint.
 const (
 	bucketRate  = 1 // a second
 	bucketBurst = 20
 	bucketsMax  = 10_000
 )
 
-// buckets bound what failing requests may cause, per endpoint and address prefix (IPv4 whole, IPv6 /64).
-type buckets struct {
+// Senders bound what failing requests may cause, per endpoint and address prefix (IPv4 whole, IPv6 /64): past its
+// share a sender is still refused, and leaves no trace.
+type Senders struct {
 	now func() time.Time
 
 	mu  sync.Mutex // guards all
@@ -30,11 +31,13 @@ type bucketKey struct {
 	prefix   netip.Prefix
 }
 
-func newBuckets(now func() time.Time) *buckets {
-	return &buckets{now: now, all: map[bucketKey]*rate.Limiter{}}
+// NewSenders makes Senders that have seen nobody.
+func NewSenders(now func() time.Time) *Senders {
+	return &Senders{now: now, all: map[bucketKey]*rate.Limiter{}}
 }
 
-func (b *buckets) take(endpoint hub.EndpointID, addr netip.Addr) bool {
+// Take says whether a failing request of that address to that endpoint is within its share, and counts it.
+func (b *Senders) Take(endpoint hub.EndpointID, addr netip.Addr) bool {
 	bits := 32
 	if addr = addr.Unmap(); addr.Is6() {
 		bits = 64
@@ -56,7 +59,7 @@ func (b *buckets) take(endpoint hub.EndpointID, addr netip.Addr) bool {
 
 // pruneLocked forgets full buckets, which are as good as none. Where none is full, all are forgotten: a flood from
 // ten thousand prefixes is bounded by the queue behind.
-func (b *buckets) pruneLocked() {
+func (b *Senders) pruneLocked() {
 	for key, limiter := range b.all {
 		if limiter.TokensAt(b.now()) >= bucketBurst {
 			delete(b.all, key)
