@@ -293,21 +293,27 @@ func TestAppend_Wake(t *testing.T) {
 	db := storetest.New(t)
 	next := listen(t, db)
 	for _, tt := range []struct {
-		tenants int
-		all     bool // what is woken has no room in a payload
+		tenants, long int  // a pair is of 36 + 2 bytes, a long one has a position of one digit more; commas between
+		all           bool // what is woken has no room in a payload
 	}{
-		{1, false},
-		{100, false},
-		{205, false}, // the most that fit: 36 + 2 bytes each, commas between: 7994
-		{206, true},
-		{1000, true},
+		{1, 0, false},
+		{100, 100, false},
+		{205, 0, false}, // 7994 bytes
+		{205, 5, false}, // 7999: the most that Postgres takes
+		{205, 6, true},
+		{206, 0, true},
+		{1000, 0, true},
 	} {
 		want := backplane.Wake{All: tt.all}
 		var units []hub.Unit
-		for _, tenant := range manyTenants(t, db, tt.tenants) {
-			units = append(units, unit(tenant, hub.NewID[hub.EventID](), hub.RunID{}, "ab"))
+		for i, tenant := range manyTenants(t, db, tt.tenants) {
+			letters := "ab"
+			if i < tt.long {
+				letters = "abcdefghij"
+			}
+			units = append(units, unit(tenant, hub.NewID[hub.EventID](), hub.RunID{}, letters))
 			if !tt.all {
-				want.Heads = append(want.Heads, backplane.Head{Tenant: tenant, Position: 2})
+				want.Heads = append(want.Heads, backplane.Head{Tenant: tenant, Position: hub.Position(len(letters))})
 			}
 		}
 		appendAll(t, db, units...)

@@ -101,6 +101,22 @@ func TestInsertEvents(t *testing.T) {
 	}
 }
 
+// An event that comes a second time itself, because its flush was heard of as failed, is no duplicate of another.
+func TestInsertEvents_FlushedTwice(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	e := db.Event(t, "stripe")
+	for range 2 {
+		receipts, err := db.Pipeline.InsertEvents(t.Context(), []hub.Event{e})
+		if diff := cmp.Diff([]hub.Receipt{{Event: e.ID}}, receipts); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+	}
+	if diff := cmp.Diff([]string{e.ID.String()}, db.Jobs(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The same key at another endpoint, or another tenant's, is another key.
 func TestInsertEvents_KeysOfEndpoints(t *testing.T) {
 	t.Parallel()

@@ -58,9 +58,8 @@ func pipelineStatements(t *testing.T) []statement {
 	var found []statement
 	for _, s := range statements(t) {
 		switch function := enclosing(t, s.at); {
-		case strings.HasPrefix(function, "Tx."), strings.HasPrefix(function, "Change."), strings.HasPrefix(function, "Store."):
+		case strings.HasPrefix(function, "Tx."), strings.HasPrefix(function, "Change."), strings.HasPrefix(function, "Store."), strings.HasPrefix(function, "River."):
 		case s.at.Filename == "migrate.go" && !strings.HasPrefix(function, "Pipeline."), s.at.Filename == "owner.go":
-		case function == "TakeOver", function == "GivenUp":
 		default:
 			found = append(found, s)
 		}

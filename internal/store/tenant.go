@@ -110,19 +110,21 @@ func (c *Change) UpdateTenant(ctx context.Context, t hub.Tenant) (hub.Tenant, er
 // DeleteTenant removes the tenant and all that it owns. Events, outcomes and messages, which nobody reaches any
 // more, go with their days; the audit and the slug stay.
 func (c *Change) DeleteTenant(ctx context.Context) error {
-	batch := &pgx.Batch{}
-	batch.Queue(`DELETE FROM tributary.state WHERE tenant_id = tributary.current_tenant()`)
-	batch.Queue(`DELETE FROM tributary.log_days WHERE tenant_id = tributary.current_tenant()`)
-	batch.Queue(`DELETE FROM tributary.dedup WHERE tenant_id = tributary.current_tenant()`)
-	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("delete what the tenant keeps: %w", failure(err))
-	}
+	// The tenant before the rest: with it goes the head of its log, whose lock every append takes first. So none comes
+	// in between and leaves rows behind, and none waits for us while we wait for it.
 	tag, err := c.tx.Exec(ctx, `DELETE FROM tributary.tenants WHERE id = tributary.current_tenant()`)
 	if err != nil {
 		return fmt.Errorf("delete tenant: %w", failure(err))
 	}
 	if tag.RowsAffected() == 0 {
 		return hub.Errorf(hub.NotFound, "tenant %s", c.tenant)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(`DELETE FROM tributary.state WHERE tenant_id = tributary.current_tenant()`)
+	batch.Queue(`DELETE FROM tributary.log_days WHERE tenant_id = tributary.current_tenant()`)
+	batch.Queue(`DELETE FROM tributary.dedup WHERE tenant_id = tributary.current_tenant()`)
+	if err := c.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("delete what the tenant keeps: %w", failure(err))
 	}
 	c.deleted = true
 	return nil

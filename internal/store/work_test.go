@@ -51,8 +51,14 @@ func TestLoadEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []store.WorkEvent{
-		{Event: strange, ConfigVersion: 2, Found: true}, {}, {Event: yesterday, ConfigVersion: 3, Found: true}, {},
-		{Event: plain, ConfigVersion: 3, Found: true}, {Event: plain, ConfigVersion: 3, Found: true}, {}, {Event: empty, ConfigVersion: 3, Found: true},
+		{Event: strange, ConfigVersion: 2, Found: true},
+		{},
+		{Event: yesterday, ConfigVersion: 3, Found: true},
+		{},
+		{Event: plain, ConfigVersion: 3, Found: true},
+		{Event: plain, ConfigVersion: 3, Found: true},
+		{},
+		{Event: empty, ConfigVersion: 3, Found: true},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreTypes(hub.Dedup{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
