@@ -80,6 +80,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "keys", apiKeys); err != nil {
 		return err
 	}
+	tokens := auth.NewVerifier(auth.VerifierOptions{Keys: keys})
 
 	// The roles.
 	roles := o.Config.Roles
@@ -126,13 +127,13 @@ func (a *App) setup(ctx context.Context) error {
 		if err := a.start(ctx, "feed", tail); err != nil {
 			return err
 		}
-		entry := &gate{tenants: tenants, keys: apiKeys, tokens: auth.NewVerifier(auth.VerifierOptions{Keys: keys}), now: time.Now}
+		entry := &gate{tenants: tenants, keys: apiKeys, tokens: tokens, now: time.Now}
 		streams = stream.New(stream.Options{Feed: tail, Metrics: metrics, Authorize: entry.admit})
 		a.mux.Handle("GET /stream/{tenant}", streams)
 	}
 	if roles.API {
 		admin := api.New(api.Options{
-			Store: db, Directory: tenants, Keys: apiKeys, Keeper: keeper, Accept: intake.Commit, PublicURL: a.url, Log: log,
+			Store: db, Directory: tenants, Keys: apiKeys, Verifier: tokens, Keeper: keeper, Accept: intake.Commit, PublicURL: a.url, Log: log,
 			Limits: o.Config.Limits, Retention: o.Config.Retention, Dev: o.Dev,
 		})
 		a.mux.Handle("/v1/", admin)
