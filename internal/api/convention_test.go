@@ -70,6 +70,10 @@ func TestOrderOfChecks(t *testing.T) {
 		{"fields", hub.Invalid, "POST", "/v1/tenants/acme/keys", w.acme, bad},
 		{"unknown parameter before the object", hub.UnknownParameter, "DELETE", "/v1/tenants/acme" + unknown + "?x=1", w.acme, nil},
 		{"the object", hub.NotFound, "DELETE", "/v1/tenants/acme" + unknown, w.acme, nil},
+		{"a patch's expression before the route", hub.Invalid, "PATCH", "/v1/tenants/acme/routes/nobody", w.acme, object{"match": "=="}},
+		{"a patch's version before the route", hub.NotFound, "PATCH", "/v1/tenants/acme/routes/nobody", w.acme, object{"version": "1"}},
+		{"a patch's grant before the issuer", hub.Invalid, "PATCH", "/v1/tenants/acme/issuers/nobody", w.acme, object{"grants": []any{"{sub}"}}},
+		{"the issuer", hub.NotFound, "PATCH", "/v1/tenants/acme/issuers/nobody", w.acme, object{"audiences": nil}},
 		{"form of a patch before the object", hub.Invalid, "PATCH", "/v1/tenants/acme/settings", w.acme, object{"same_site": "no"}},
 	}
 	for _, test := range tests {
@@ -138,6 +142,8 @@ func TestForm(t *testing.T) {
 	}
 	w.must(t, 201, "POST", path, w.acme, `{"name":"x","scopes":["config:read"]}`, "Content-Type", "application/json; charset=utf-8")
 	w.must(t, 201, "POST", path, w.acme, `{"name":"x","scopes":["config:read"]}`, "Content-Type", "")
+	w.must(t, 200, "PATCH", "/v1/tenants/acme/settings", w.acme, `{}`, "Content-Type", "application/merge-patch+json")
+	w.refused(t, hub.UnsupportedMedia, "POST", path, w.acme, `{}`, "Content-Type", "application/merge-patch+json")
 	w.refused(t, hub.NotFound, "GET", "/v1/nonsense", w.acme, nil)
 	if r := w.refused(t, hub.MethodNotAllowed, "PUT", path, w.acme, nil); r.header.Get("Allow") == "" {
 		t.Error("405 without Allow")

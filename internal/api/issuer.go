@@ -466,6 +466,9 @@ func (a *API) putIssuer(ctx context.Context, c *call, in *IssuerPutRequest) (Iss
 }
 
 func (a *API) updateIssuer(ctx context.Context, c *call, in *IssuerPatchRequest) (Issuer, error) {
+	if err := a.checkIssuerPatch(in.Body); err != nil {
+		return Issuer{}, err
+	}
 	return a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer) (hub.Issuer, error) {
 		input, err := patched(a, inputOfIssuer(i), in.Body)
 		if err != nil {
@@ -477,6 +480,17 @@ func (a *API) updateIssuer(ctx context.Context, c *call, in *IssuerPatchRequest)
 		}
 		return saved, change.Audit(ctx, "issuer.update", saved.ID.String(), in.Body.fields())
 	})
+}
+
+// checkIssuerPatch checks what a patch says before there is an issuer that it is said of.
+func (a *API) checkIssuerPatch(p patch[IssuerInput]) error {
+	probe, err := patched(a, IssuerInput{Name: "x", IssuerFields: IssuerFields{
+		Issuer: "https://x", Audiences: []string{"x"}, AuthorizedParties: []string{"x"}, Grants: []Grant{{hub.Grant{Pattern: "x"}}},
+	}}, p)
+	if err != nil {
+		return err
+	}
+	return a.applyIssuer(&call{principal: hub.Principal{Kind: hub.PrincipalSystem}}, probe, &hub.Issuer{})
 }
 
 func (a *API) deleteIssuer(ctx context.Context, c *call, in *IssuerPath) (nothing, error) {

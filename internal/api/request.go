@@ -1,12 +1,16 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"time"
 	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/provider"
@@ -15,12 +19,12 @@ import (
 
 // A WebhookRequest is a webhook as somebody captured it.
 type WebhookRequest struct {
-	Method     string              `json:"method,omitempty" enum:"POST,GET" default:"POST"`
-	Query      string              `json:"query,omitempty" maxLength:"4096" doc:"What stood after the ? of the URL."`
-	Headers    map[string][]string `json:"headers" maxProperties:"200" example:"{\"Stripe-Signature\":[\"t=…,v1=…\"]}"`
-	Body       string              `json:"body,omitempty" doc:"The raw body, as text."`
-	BodyBase64 string              `json:"body_base64,omitempty" doc:"The raw body, where it is no text or must be exact to the byte."`
-	ReceivedAt *time.Time          `json:"received_at,omitempty" doc:"When it arrived: signed times are judged by that. Absent: now."`
+	Method     string                  `json:"method,omitempty" enum:"POST,GET" default:"POST"`
+	Query      string                  `json:"query,omitempty" maxLength:"4096" doc:"What stood after the ? of the URL."`
+	Headers    map[string]HeaderValues `json:"headers" maxProperties:"200" example:"{\"Stripe-Signature\":\"t=…,v1=…\"}"`
+	Body       string                  `json:"body,omitempty" doc:"The raw body, as text."`
+	BodyBase64 string                  `json:"body_base64,omitempty" doc:"The raw body, where it is no text or must be exact to the byte."`
+	ReceivedAt *time.Time              `json:"received_at,omitempty" doc:"When it arrived: signed times are judged by that. Absent: now."`
 }
 
 // A WebhookVerdict says what the endpoint would decide about it.
@@ -51,8 +55,25 @@ func bodyOf(text, encoded string) ([]byte, error) {
 	return body, nil
 }
 
+// HeaderValues is what a header says: one value, or several.
+type HeaderValues []string
+
+// Schema is that of both forms.
+func (HeaderValues) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{OneOf: []*huma.Schema{text(0, 16<<10), {Type: huma.TypeArray, Items: text(0, 16<<10)}}}
+}
+
+// UnmarshalJSON reads either form.
+func (v *HeaderValues) UnmarshalJSON(data []byte) error {
+	if bytes.HasPrefix(data, []byte(`"`)) {
+		*v = make([]string, 1)
+		return json.Unmarshal(data, &(*v)[0])
+	}
+	return json.Unmarshal(data, (*[]string)(v))
+}
+
 // headerOf makes names canonical, as net/http does with what arrives.
-func headerOf(pasted map[string][]string) http.Header {
+func headerOf(pasted map[string]HeaderValues) http.Header {
 	h := http.Header{}
 	for name, values := range pasted {
 		for _, value := range values {

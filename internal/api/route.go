@@ -286,6 +286,9 @@ func (a *API) putRoute(ctx context.Context, c *call, in *RoutePutRequest) (Route
 }
 
 func (a *API) updateRoute(ctx context.Context, c *call, in *RoutePatchRequest) (Route, error) {
+	if err := a.checkRoutePatch(in.Body); err != nil {
+		return Route{}, err
+	}
 	return a.changeRoute(ctx, c, in.RoutePath, func(change *store.Change, r hub.Route) (hub.Route, error) {
 		input, err := patched(a, inputOfRoute(r), in.Body)
 		if err != nil {
@@ -297,6 +300,18 @@ func (a *API) updateRoute(ctx context.Context, c *call, in *RoutePatchRequest) (
 		}
 		return saved, change.Audit(ctx, "route.update", saved.ID.String(), in.Body.fields())
 	})
+}
+
+// checkRoutePatch checks what a patch says before there is a route that it is said of.
+func (a *API) checkRoutePatch(p patch[RouteInput]) error {
+	probe, err := patched(a, RouteInput{Name: "x", RouteFields: RouteFields{Match: "true", Channels: []string{"x"}}}, p)
+	if err != nil {
+		return err
+	}
+	if probe.Version != "" {
+		probe.Key = firstOf(probe.Key, "'x'") // the route may have the key that a version needs
+	}
+	return a.applyRoute(probe, &hub.Route{})
 }
 
 func (a *API) deleteRoute(ctx context.Context, c *call, in *RoutePath) (nothing, error) {

@@ -63,23 +63,6 @@ type PastedEvent struct {
 	Body       json.RawMessage         `json:"body" doc:"The body: JSON, or a string that is taken as the raw text."`
 }
 
-// HeaderValues is what a header says: one value, or several.
-type HeaderValues []string
-
-// Schema is that of both forms.
-func (HeaderValues) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{OneOf: []*huma.Schema{text(0, 16<<10), {Type: huma.TypeArray, Items: text(0, 16<<10)}}}
-}
-
-// UnmarshalJSON reads either form.
-func (v *HeaderValues) UnmarshalJSON(data []byte) error {
-	if bytes.HasPrefix(data, []byte(`"`)) {
-		*v = make([]string, 1)
-		return json.Unmarshal(data, &(*v)[0])
-	}
-	return json.Unmarshal(data, (*[]string)(v))
-}
-
 // Schema is that of both forms.
 func (TestedEvent) Schema(r huma.Registry) *huma.Schema {
 	stored := text(1, 100)
@@ -189,12 +172,7 @@ func (a *API) storedEvent(ctx context.Context, c *call, tx *store.Tx, name strin
 func (a *API) pastedEvent(ctx context.Context, c *call, in PastedEvent) hub.Event {
 	e := hub.Event{
 		Tenant: c.tenant, ID: hub.NewID[hub.EventID](), Provider: in.Provider, Type: in.Type, ProviderID: in.ProviderID,
-		ReceivedAt: a.o.Now(), Verified: true, Header: http.Header{}, Body: in.Body,
-	}
-	for name, values := range in.Headers {
-		for _, value := range values {
-			e.Header.Add(name, value)
-		}
+		ReceivedAt: a.o.Now(), Verified: true, Header: headerOf(in.Headers), Body: in.Body,
 	}
 	var raw string
 	if json.Unmarshal(in.Body, &raw) == nil {
