@@ -91,7 +91,7 @@ func watch(ctx context.Context, h *hub) (<-chan frame, error) {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+h.dev.TenantKey)
-	res, err := http.DefaultClient.Do(req) //nolint:bodyclose // by whoever reads the frames
+	res, err := new(http.Client).Do(req) //nolint:bodyclose // by whoever reads the frames
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
