@@ -45,7 +45,7 @@ func nameToPut(path, body string) (string, error) {
 		return "", at("path", err)
 	}
 	if body != "" && body != path {
-		return "", hub.FieldErrorf("body.name", "the path names it %q", path)
+		return "", hub.FieldErrorf("body.name", "is not the name in the path")
 	}
 	return path, nil
 }

@@ -33,7 +33,7 @@ func ValidateName(name string) error {
 func notAnID(location, s string) error {
 	for _, prefix := range idPrefixes {
 		if strings.HasPrefix(s, prefix) {
-			return FieldErrorf(location, "%q begins like an id (%s)", s, prefix)
+			return FieldErrorf(location, "begins like an id (%s)", prefix)
 		}
 	}
 	return nil

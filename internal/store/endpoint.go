@@ -72,7 +72,7 @@ func (c *Change) CreateEndpoint(ctx context.Context, e SealedEndpoint) (SealedEn
 		e.ID, e.Name, e.Provider, e.State, e.Mode, e.TokenHash[:], e.TokenSealed, pairs(e.Config), pairs(e.Metadata))
 	created, err := pgx.CollectExactlyOneRow(rows, scanEndpoint)
 	if err != nil {
-		return SealedEndpoint{}, fmt.Errorf("create endpoint: %w", taken(err, "endpoints_tenant_id_name_key", "endpoint", e.Name))
+		return SealedEndpoint{}, fmt.Errorf("create endpoint: %w", taken(err, "endpoints_tenant_id_name_key", "endpoint"))
 	}
 	return created, nil
 }
@@ -88,7 +88,7 @@ func (c *Change) UpdateEndpoint(ctx context.Context, e SealedEndpoint) (SealedEn
 		e.ID, e.Name, e.Provider, e.State, e.Mode, e.TokenHash[:], e.TokenSealed, pairs(e.Config), pairs(e.Metadata))
 	updated, err := pgx.CollectExactlyOneRow(rows, scanEndpoint)
 	if err != nil {
-		return SealedEndpoint{}, fmt.Errorf("update endpoint: %w", taken(err, "endpoints_tenant_id_name_key", "endpoint", e.Name))
+		return SealedEndpoint{}, fmt.Errorf("update endpoint: %w", taken(err, "endpoints_tenant_id_name_key", "endpoint"))
 	}
 	return updated, nil
 }
@@ -121,9 +121,9 @@ func (c *Change) DeleteEndpoint(ctx context.Context, id hub.EndpointID) error {
 }
 
 // taken says that a name is taken where err is that constraint's.
-func taken(err error, unique, noun, name string) error {
+func taken(err error, unique, noun string) error {
 	if constraint(err) == unique {
-		return hub.Errorf(hub.Conflict, "there is another %s named %q", noun, name)
+		return hub.Errorf(hub.Conflict, "another %s has that name", noun)
 	}
 	return absent(err, "no such %s", noun)
 }

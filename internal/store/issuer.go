@@ -89,7 +89,7 @@ func (c *Change) CreateIssuer(ctx context.Context, i hub.Issuer) (hub.Issuer, er
 		i.SessionSeconds, i.SharesChannels, i.JWKSURI, i.Internal, pairs(i.Metadata))
 	created, err := pgx.CollectExactlyOneRow(rows, scanIssuer)
 	if err != nil {
-		return hub.Issuer{}, fmt.Errorf("create issuer: %w", taken(err, "issuers_tenant_id_name_key", "issuer", i.Name))
+		return hub.Issuer{}, fmt.Errorf("create issuer: %w", taken(err, "issuers_tenant_id_name_key", "issuer"))
 	}
 	return created, nil
 }
@@ -106,7 +106,7 @@ func (c *Change) UpdateIssuer(ctx context.Context, i hub.Issuer) (hub.Issuer, er
 		i.SessionSeconds, i.SharesChannels, i.JWKSURI, i.Internal, pairs(i.Metadata))
 	updated, err := pgx.CollectExactlyOneRow(rows, scanIssuer)
 	if err != nil {
-		return hub.Issuer{}, fmt.Errorf("update issuer: %w", taken(err, "issuers_tenant_id_name_key", "issuer", i.Name))
+		return hub.Issuer{}, fmt.Errorf("update issuer: %w", taken(err, "issuers_tenant_id_name_key", "issuer"))
 	}
 	return updated, nil
 }

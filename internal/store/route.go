@@ -66,7 +66,7 @@ func (c *Change) CreateRoute(ctx context.Context, r hub.Route) (hub.Route, error
 		RETURNING `+routeColumns,
 		r.ID, r.Name, optional(r.Endpoint), r.Match, texts(r.Channels), r.Type, r.Data, r.Key, r.Version, r.State, pairs(r.Metadata))
 	created, err := pgx.CollectExactlyOneRow(rows, scanRoute)
-	return created, routeFailure(err, r)
+	return created, routeFailure(err)
 }
 
 // UpdateRoute writes everything of the route but its id, failures and times; errors as CreateRoute's.
@@ -78,15 +78,15 @@ func (c *Change) UpdateRoute(ctx context.Context, r hub.Route) (hub.Route, error
 		RETURNING `+routeColumns,
 		r.ID, r.Name, optional(r.Endpoint), r.Match, texts(r.Channels), r.Type, r.Data, r.Key, r.Version, r.State, pairs(r.Metadata))
 	updated, err := pgx.CollectExactlyOneRow(rows, scanRoute)
-	return updated, routeFailure(err, r)
+	return updated, routeFailure(err)
 }
 
-func routeFailure(err error, r hub.Route) error {
+func routeFailure(err error) error {
 	if constraint(err) == "routes_tenant_id_endpoint_id_fkey" {
 		return hub.FieldErrorf("body.endpoint", "no such endpoint")
 	}
 	if err != nil {
-		return fmt.Errorf("save route: %w", taken(err, "routes_tenant_id_name_key", "route", r.Name))
+		return fmt.Errorf("save route: %w", taken(err, "routes_tenant_id_name_key", "route"))
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (c *Change) CreateTenant(ctx context.Context, t hub.Tenant) (hub.Tenant, er
 	_, err := c.tx.Exec(ctx, `
 		INSERT INTO tributary.tenant_slugs (slug, tenant_id) VALUES ($1, tributary.current_tenant())`, t.Slug)
 	if constraint(err) == "tenant_slugs_pkey" {
-		return hub.Tenant{}, hub.Errorf(hub.Conflict, "the slug %q is taken, or was once: a slug is not given out twice", t.Slug)
+		return hub.Tenant{}, hub.Errorf(hub.Conflict, "the slug is taken, or was once: a slug is not given out twice")
 	}
 	if err != nil {
 		return hub.Tenant{}, fmt.Errorf("take slug: %w", failure(err))
