@@ -82,7 +82,7 @@ func (s *source) checkNames(environ []string) {
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
 		if strings.HasPrefix(name, "TRIBUTARY_") && !known[name] && !injected(name) {
-			s.problems.addf("%s: no such variable; did you mean %s?", name, nearest(name, known))
+			s.problems.addf("%s: no such variable; did you mean %s?", name, Nearest(name, known))
 		}
 	}
 }
@@ -92,8 +92,8 @@ func injected(name string) bool {
 	return name == "TRIBUTARY_PORT" || strings.HasPrefix(name, "TRIBUTARY_PORT_") || strings.HasPrefix(name, "TRIBUTARY_SERVICE_")
 }
 
-// nearest is the known name that the fewest edits make of name; the first in the alphabet of several.
-func nearest(name string, known map[string]bool) string {
+// Nearest is the known name that the fewest edits make of name, to suggest it; the first in the alphabet of several.
+func Nearest(name string, known map[string]bool) string {
 	best, fewest := "", -1
 	for candidate := range known {
 		edits := distance(name, candidate)

@@ -2,6 +2,7 @@ package dev
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 )
@@ -18,9 +19,9 @@ func OpenFolder(ctx context.Context, dir string) (Folder, error) {
 // Close frees the folder.
 func (f Folder) Close() { f.close() }
 
-// Keep gives what the file holds, else what make makes.
-func (f Folder) Keep(name string, make func() (string, error)) (string, error) {
-	return f.keep(name, make)
+// Keep gives what the file holds, else what fresh makes.
+func (f Folder) Keep(name string, fresh func() (string, error)) (string, error) {
+	return f.keep(name, fresh)
 }
 
 // Issuer is the development issuer of that URL, as it is served.
@@ -39,3 +40,11 @@ func Issuer(url, key string, now func() time.Time) (http.Handler, error) {
 
 // NewIssuerKey makes a key for Issuer.
 func NewIssuerKey() (string, error) { return newIssuerKey() }
+
+// Quote makes s one word of a shell.
+func Quote(s string) string { return quote(s) }
+
+// WriteNext writes what to try next.
+func WriteNext(w io.Writer, command, dataDir, root string, file File) error {
+	return newNext(command, dataDir, root, file, "127.0.0.1:9090").write(w)
+}

@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,9 +52,12 @@ func ReadFile(dataDir string) (File, error) {
 }
 
 func (f *folder) writeFile(file File) error {
-	content, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
+	var content bytes.Buffer
+	encoder := json.NewEncoder(&content)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false) // so that the database's URL can be read, and found by grep
+	if err := encoder.Encode(file); err != nil {
 		return fmt.Errorf("encode %s: %w", FileName, err)
 	}
-	return f.write(FileName, append(content, '\n'))
+	return f.write(FileName, content.Bytes())
 }

@@ -139,8 +139,8 @@ func acquire(ctx context.Context, path string) (*os.File, error) {
 	return file, nil
 }
 
-// keep gives what the file holds, and where there is none what make makes: once in the life of the folder.
-func (f *folder) keep(name string, make func() (string, error)) (string, error) {
+// keep gives what the file holds, and where there is none what fresh makes: once in the life of the folder.
+func (f *folder) keep(name string, fresh func() (string, error)) (string, error) {
 	content, err := os.ReadFile(f.path(name))
 	if value := strings.TrimSpace(string(content)); err == nil && value != "" {
 		return value, nil
@@ -148,12 +148,12 @@ func (f *folder) keep(name string, make func() (string, error)) (string, error) 
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("read what was kept: %w", err)
 	}
-	return f.renew(name, make)
+	return f.renew(name, fresh)
 }
 
 // renew makes the value anew and keeps that one.
-func (f *folder) renew(name string, make func() (string, error)) (string, error) {
-	value, err := make()
+func (f *folder) renew(name string, fresh func() (string, error)) (string, error) {
+	value, err := fresh()
 	if err != nil {
 		return "", err
 	}

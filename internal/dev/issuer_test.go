@@ -2,6 +2,7 @@ package dev_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -193,9 +194,7 @@ func ask(t *testing.T, server, body string, header http.Header) (status int, ans
 		t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,141 @@
+// Package cli is the command line: one file a command. It reads flags and the environment, calls what does the work,
+// and says what came of it: data on stdout, talk on stderr, an exit code. It decides nothing else.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tributary-hub/tributary/internal/config"
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/telemetry"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Env is all that a command has of the process that it runs in.
+type Env struct {
+	Args    []string // required: the program as the user called it, then the arguments
+	Environ []string // name=value, as os.Environ gives it
+	Stdin   io.Reader
+	Stdout  io.Writer // required: data
+	Stderr  io.Writer // required: talk, and the log
+	Version string    // of the build; default what the build itself knows
+}
+
+// commands lists every command.
+type commands struct {
+	Dev     devCommand     `cmd:"" help:"Run the whole hub on this machine, with a Postgres, an OIDC issuer and a demo tenant of its own."`
+	Send    sendCommand    `cmd:"" help:"Send a sample webhook, signed as its provider signs it."`
+	Token   tokenCommand   `cmd:"" help:"Print an OIDC token of the development issuer."`
+	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI document of the admin API."`
+	Bench   benchCommand   `cmd:"" help:"Measure a hub of its own, beside what this machine's Postgres can do."`
+	Version versionCommand `cmd:"" help:"Print which build this is."`
+}
+
+// Run runs the command of env.Args and returns the process's exit code: 0 done, 1 failed, 2 not understood. The end
+// of ctx ends the command.
+func Run(ctx context.Context, env Env) int {
+	var all commands
+	parser, err := newParser(ctx, &all, env)
+	if err != nil {
+		return report(env, err) // a mistake in the tags: every test sees it
+	}
+	parsed, err := parser.Parse(env.Args[1:])
+	if errors.Is(err, errHelped) {
+		return exitOK
+	}
+	if err != nil {
+		return report(env, asUsage(err))
+	}
+	return report(env, parsed.Run(env))
+}
+
+// errHelped ends the parsing once kong has printed what --help asks for: left alone it would exit.
+var errHelped = errors.New("help was given")
+
+func newParser(ctx context.Context, all *commands, env Env) (*kong.Kong, error) {
+	return kong.New(all,
+		kong.Name("tributary"),
+		kong.Description("A multi-tenant hub: webhooks in, verified, routed, out to browsers as Server-Sent Events."),
+		kong.Writers(env.Stdout, env.Stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Help(func(o kong.HelpOptions, k *kong.Context) error {
+			return errors.Join(kong.DefaultHelpPrinter(o, k), errHelped)
+		}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+}
+
+// report says what came of a command and gives its exit code.
+func report(env Env, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", program(env), message(err))
+	if _, ok := errors.AsType[usageError](err); ok || hub.CodeOf(err) == hub.Invalid {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[config.Problems](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// message is an error without the codes that are for programs.
+func message(err error) string {
+	text := err.Error()
+	if coded, ok := errors.AsType[*hub.Error](err); ok {
+		text = strings.Replace(text, coded.Error(), coded.Message, 1)
+	}
+	return text
+}
+
+// A usageError is a command line that was not understood.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// asUsage adds where help is to what kong says.
+func asUsage(err error) error {
+	help := "tributary --help"
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
+		if selected := parse.Context.Selected(); selected != nil {
+			help = selected.FullPath() + " --help"
+		}
+	}
+	return usageError{fmt.Errorf("%w\n`%s` says more", err, help)}
+}
+
+// program is what the user called.
+func program(env Env) string { return filepath.Base(env.Args[0]) }
+
+// logger is the process's logger, as the environment wants it.
+func logger(env Env, c config.Config) *slog.Logger {
+	return telemetry.NewLogger(telemetry.LogOptions{Output: env.Stderr, Level: c.LogLevel, Format: c.LogFormat})
+}
+
+// config is what the environment says.
+func (e Env) config() (config.Config, error) { return config.Load(e.Environ) } //nolint:contextcheck // it waits for nothing
+
+// lookup is the value of one variable, where a command must know whether it is set at all.
+func (e Env) lookup(name string) string {
+	for _, pair := range e.Environ {
+		if key, value, _ := strings.Cut(pair, "="); key == name {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,74 @@
+package cli_test
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tributary-hub/tributary/internal/cli"
+	"github.com/tributary-hub/tributary/internal/dev"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tributary": tributary})
+}
+
+// tributary is the program that scripts run, as main has it.
+func tributary() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(cli.Run(ctx, cli.Env{
+		Args: os.Args, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: "v1.2.3",
+	}))
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TRIBUTARY_OPS_LISTEN", "127.0.0.1:0")
+			env.Setenv("TRIBUTARY_POSTGRES", os.Getenv("TRIBUTARY_POSTGRES"))
+			env.Setenv("PG_BINDIR", os.Getenv("PG_BINDIR"))
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready},
+	})
+}
+
+// ready waits until the hub of the data folder serves: `ready [folder]`.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: ready [folder]")
+	}
+	dir := ".tributary"
+	if len(args) == 1 {
+		dir = args[0]
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		if file, err := dev.ReadFile(ts.MkAbs(dir)); err == nil && healthy(file.URL) {
+			ts.Setenv("URL", file.URL)
+			ts.Setenv("KEY", file.TenantKey)
+			return
+		}
+	}
+	ts.Fatalf("no hub of %s serves after a minute", dir)
+}
+
+func healthy(url string) bool {
+	response, err := http.Get(url + "/healthz")
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
