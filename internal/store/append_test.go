@@ -168,6 +168,9 @@ func TestAppend_Rows(t *testing.T) {
 	if diff := cmp.Diff(want, read.Messages); diff != "" {
 		t.Error(diff)
 	}
+	if at := storetest.Value[time.Time](t, db, `SELECT worked_at FROM tributary.outcomes`); time.Since(at).Abs() > time.Minute {
+		t.Errorf("worked at %s", at)
+	}
 	outcomes := storetest.Values[string](t, db, `SELECT concat_ws('|', tenant_id, event_id, run, state, error, routes) FROM tributary.outcomes`)
 	wantOutcome := fmt.Sprintf(`%s|%s|%s|failed|no such field: amount|[{"error": "no such field: amount", "route": "%s", "skipped": 2, "messages": 1}]`,
 		tenant.UUID(), event.UUID(), run.UUID(), route)

@@ -139,6 +139,33 @@ func TestTakeOver_ManyAtOnce(t *testing.T) {
 	}
 }
 
+// A job that somebody else holds, such as the node that settles it at this moment, is passed over, not waited for.
+func TestTakeOver_WaitsForNobody(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	pool := riverPool(t, db)
+	runningJobs(t, db, 2, "n", 20)
+	holder, err := db.Owner.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := holder.Exec(t.Context(), `SELECT FROM tributary_river.river_job ORDER BY id LIMIT 1 FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if n, err := pool.TakeOver(ctx, ""); n != 1 || err != nil {
+		t.Errorf("took over %d, %v; want the one that is free", n, err)
+	}
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := pool.TakeOver(t.Context(), ""); n != 1 || err != nil {
+		t.Errorf("took over %d, %v; want the other", n, err)
+	}
+}
+
 // A node that stood still, as under SIGSTOP, while its job was taken over and worked elsewhere: whatever it does when
 // it goes on, the event is worked once.
 func TestTakeOver_LateNode(t *testing.T) {
