@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,15 +53,16 @@ const (
 // forger has an issuer's keys, another issuer's, and an attacker's own.
 type forger struct {
 	*testing.T
-	s                  *issuers
-	c                  *clock
-	ec, rs             signingKey // of issuer a, the tenant's
-	foreign            signingKey // of issuer b, another tenant's
-	encryption, secret signingKey // published by issuer a for other uses
-	attacker           signingKey // nobody's
+	s          *issuers
+	c          *clock
+	ec, rs     signingKey // of issuer a, the tenant's
+	foreign    signingKey // of issuer b, another tenant's
+	encryption signingKey // published by issuer a for another use
+	attacker   signingKey // nobody's
 }
 
 func newForger(t *testing.T) *forger {
+	t.Helper()
 	f := &forger{
 		T: t, s: newIssuers(t), c: newClock(),
 		ec: ecKey("ec"), rs: rsaKey("rs", "RS256"), foreign: ecKey("foreign"), encryption: ecKey("enc"), attacker: ecKey("attacker"),
@@ -349,18 +351,32 @@ func TestVerify_Forged(t *testing.T) {
 	matrix := map[string][]forgery{
 		"algorithms": f.algorithms(), "keys": f.keys(), "signatures": f.signatures(), "forms": f.forms(), "confusions": f.confusions(),
 	}
-	count, accepted := 0, 0
+	count := 0
+	var accepted atomic.Int64
+	t.Cleanup(func() { // once all of them have been judged
+		keys, discovery := f.s.fetches("a")
+		t.Logf("%d forged or confused tokens: %d accepted, %d fetches of the key set", count, accepted.Load(), keys)
+		if keys != 1 || discovery != 1 {
+			t.Errorf("%d fetches of the key set and %d of the discovery document, want 1 each", keys, discovery)
+		}
+		for _, name := range []string{"b", "evil"} {
+			if keys, discovery := f.s.fetches(name); keys+discovery != 0 {
+				t.Errorf("%d fetches at issuer %s, which the tenant does not trust", keys+discovery, name)
+			}
+		}
+	})
 	for group, forgeries := range matrix {
 		for _, forged := range forgeries {
 			count++
 			t.Run(group+"/"+forged.name, func(t *testing.T) {
+				t.Parallel()
 				rows := plain
 				if forged.want == wantRequired {
 					rows = demanding
 				}
 				claims, err := v.Verify(t.Context(), forged.token, rows)
 				if err == nil {
-					accepted++
+					accepted.Add(1)
 					t.Fatalf("accepted: %v", claims.Values)
 				}
 				want := hub.Errorf(hub.Unauthenticated, "%s", forged.want)
@@ -371,16 +387,6 @@ func TestVerify_Forged(t *testing.T) {
 					t.Errorf("%v\nwant %v", err, want)
 				}
 			})
-		}
-	}
-	keys, discovery := f.s.fetches("a")
-	t.Logf("%d forged or confused tokens: %d accepted, %d fetches of the key set", count, accepted, keys)
-	if keys != 1 || discovery != 1 {
-		t.Errorf("%d fetches of the key set and %d of the discovery document, want 1 each", keys, discovery)
-	}
-	for _, name := range []string{"b", "evil"} {
-		if keys, discovery := f.s.fetches(name); keys+discovery != 0 {
-			t.Errorf("%d fetches at issuer %s, which the tenant does not trust", keys+discovery, name)
 		}
 	}
 }
