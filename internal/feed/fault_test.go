@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,6 +70,36 @@ func TestGap_GivenUp(t *testing.T) {
 	r.log.append(t, "a")
 	subscribers[0].gets(t, 5)
 	late.gets(t, 5)
+}
+
+// The index of channels shows no gap: who reads by it goes no further than the tail, which sees one.
+func TestGap_BesideTheIndex(t *testing.T) {
+	t.Parallel()
+	r := start(t, false, func(o *feed.Options) { o.Poll, o.Patience = 5*time.Millisecond, time.Hour })
+	first := r.subscribe(t, feed.Start{}, "c")
+	first.live(t)
+	r.log.appendWithHole(t, 3, "a", "b", "b", "a")
+	r.counted(t, "gaps_total", "", 1)
+	subscribers := map[*subscriber]hub.Position{
+		r.subscribe(t, feed.Start{Earliest: true}, "a"): 1,
+		r.subscribe(t, feed.Start{Earliest: true}, "b"): 2,
+	}
+	for s, before := range subscribers {
+		s.gets(t, before)
+		for range 3 {
+			s.pull(t)
+		}
+		if cursor, _ := s.Cursor(); cursor.Position != 2 {
+			t.Errorf("claims %s", cursor)
+		}
+	}
+	r.log.fill(t, 3)
+	for s, before := range subscribers {
+		s.gets(t, 5-before)
+		if slices.Contains(s.names(), "hub.reset") {
+			t.Errorf("frames %v", s.names())
+		}
+	}
 }
 
 // A pattern that replays over a gap tells its subscriber, though no tail has seen it.
@@ -144,6 +175,18 @@ func TestHeadFell(t *testing.T) {
 	pattern.gets(t, 3)
 }
 
+// What came between the read that found the head and the moment that the tail began is read without a wake-up.
+func TestJoin_LooksAgain(t *testing.T) {
+	t.Parallel()
+	r := start(t, false, func(o *feed.Options) { o.Poll = time.Hour })
+	first := r.subscribe(t, feed.Start{}, "a")
+	r.log.append(t, "a")
+	first.gets(t, 1)
+	if n := r.metric(t, "replayed_total", ""); n != 0 {
+		t.Errorf("%v frames by a read of its own: the test no longer fits", n)
+	}
+}
+
 // Wake-ups may be lost: polls find what they would have told.
 func TestPoll(t *testing.T) {
 	t.Parallel()
@@ -168,7 +211,7 @@ func TestPostgresAway(t *testing.T) {
 	replaying.pull(t)
 
 	back := r.takeAway(t)
-	r.counted(t, "read_failures_total", "poll", 1)
+	r.counted(t, "read_failures_total", "", 1)
 	for range 3 {
 		replaying.pull(t)
 	}

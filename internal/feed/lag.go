@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/frame"
@@ -107,6 +108,14 @@ func (s *Subscription) judge(ctx context.Context, read store.LogRead) (frames []
 				return nil, 0
 			}
 		}
+	}
+	if stuck, waits := s.tail.stuckAt(); waits && place <= stuck && stuck < through {
+		// The index of channels cannot know whether what is missing belongs to one of them.
+		n := slices.IndexFunc(messages, func(m hub.Logged) bool { return m.Position > stuck })
+		if n >= 0 {
+			messages = messages[:n]
+		}
+		through, wait = stuck, backoff(4)
 	}
 	for _, m := range messages {
 		if s.filter.matches(m.Channel) {

@@ -15,7 +15,9 @@ type Request struct {
 	Tenant   hub.TenantID
 	Channels []hub.ChannelPattern
 	Start    Start
-	Oldest   func() time.Time // the first day that the tenant's retention shows, asked at each read; default: all that is held
+	// Oldest is the first day that the tenant's retention shows, asked at each read, by several goroutines and under
+	// the feed's locks: it returns at once. Default: all that is held.
+	Oldest func() time.Time
 }
 
 // MaxLast bounds Start.Last.

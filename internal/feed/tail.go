@@ -155,6 +155,13 @@ type ask struct {
 	from    store.Tail
 }
 
+// stuckAt is the position behind which a message is missing and waited for; false where none is.
+func (t *tail) stuckAt() (hub.Position, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.position, !t.gapSince.IsZero()
+}
+
 // next is what to read; false where the tail has no place.
 func (t *tail) next() (ask, bool) {
 	t.mu.Lock()

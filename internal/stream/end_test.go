@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -44,6 +45,80 @@ func TestEnd_Expired(t *testing.T) {
 		t.Errorf("ended %s early", -late)
 	}
 	r.becomes(t, "stream_ended_total", "expired", 1)
+}
+
+// Nothing is delivered once the credential has ended, though a slow socket held its stream up until then.
+func TestEnd_ExpiredWhileWriting(t *testing.T) {
+	t.Parallel()
+	const streams = 8 // each may be lucky
+	writing, over := make(chan struct{}, streams), make(chan struct{})
+	r := start(t, func(o *options) {
+		o.wrap = func(w http.ResponseWriter) http.ResponseWriter {
+			return &held{ResponseWriter: w, writing: writing, over: over}
+		}
+	})
+	expires := time.Now().Add(time.Second)
+	r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
+		a := r.admission(channels)
+		a.Expires = expires
+		return a, nil
+	})
+	var clients []*client
+	for range streams {
+		c := r.connect(t, channels("a")+"&wrapped")
+		c.until(t, "hub.live")
+		clients = append(clients, c)
+	}
+	r.log.append(t, "a")
+	for range streams {
+		<-writing
+	}
+	r.log.append(t, "a")
+	r.becomes(t, "feed_queued_total", "", 2*streams)
+	<-time.After(time.Until(expires))
+	close(over)
+	for _, c := range clients {
+		c.ends(t, "expired")
+		if n := len(c.positions(t)); n != 1 {
+			t.Errorf("%d messages, want the one that was being written", n)
+		}
+	}
+}
+
+// A held response writes no message before over.
+type held struct {
+	http.ResponseWriter
+	writing chan<- struct{}
+	over    <-chan struct{}
+}
+
+func (w *held) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *held) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("event: test")) {
+		select {
+		case <-w.over:
+		case w.writing <- struct{}{}:
+			<-w.over
+		}
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// A stream that is quiet for longer than a write may take is no stuck one.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	for _, http2 := range []bool{false, true} {
+		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[http2], func(t *testing.T) {
+			t.Parallel()
+			r := start(t, func(o *options) {
+				o.http2, o.stream.WriteTimeout, o.stream.Ping = http2, 100*time.Millisecond, 300*time.Millisecond
+			})
+			c := r.connect(t, channels("a"))
+			c.until(t, "hub.ping")
+			c.until(t, "hub.ping")
+		})
+	}
 }
 
 // A credential that is about to end is warned of at once.
@@ -156,8 +231,10 @@ func TestEnd_Drain(t *testing.T) {
 			if body, _ := io.ReadAll(clogged.Body); strings.Contains(string(body), "hub.bye") {
 				t.Errorf("a socket that takes nothing took %q", body)
 			}
-			late := r.connect(t, channels("a"))
-			late.ends(t, "drain")
+			r.connect(t, channels("a")).ends(t, "unavailable")
+			if refused, _ := r.get(t, channels("a"), "Tributary-Client", "test"); refused.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("status %d", refused.StatusCode)
+			}
 		})
 	}
 }

@@ -89,14 +89,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
+	if !h.streams.enter(s) {
+		s.sub.Close()
+		h.refuse(w, r, errStopping())
+		return
+	}
+	defer h.streams.leave(s)
 	defer s.sub.Close()
 	s.serve(r.Context())
 }
+
+func errStopping() error { return hub.Errorf(hub.Unavailable, "this node is stopping") }
 
 // open admits the request and subscribes it; nothing is written yet. Checks come in the order of the contract: the
 // credential and what it may read, then the request's own form.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) {
 	ctx := r.Context()
+	if h.streams.isStopping() {
+		return nil, errStopping()
+	}
 	asked := parse(r)
 	admission, err := h.o.Authorize(ctx, r.PathValue("tenant"), r, asked.channels)
 	if err != nil {
@@ -122,7 +133,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) 
 		id:        hub.NewID[hub.ConnectionID](),
 		o:         &h.o,
 		metrics:   h.metrics,
-		streams:   h.streams,
+		stopping:  h.streams.stopping,
 		admission: admission,
 		sub:       sub,
 		out:       newWriter(w, asked.envelope, h.o.WriteTimeout, h.buffers),

@@ -30,6 +30,15 @@ func (g *registry) enter(s *stream) bool {
 	return true
 }
 
+func (g *registry) isStopping() bool {
+	select {
+	case <-g.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
 func (g *registry) leave(s *stream) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/frame"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/problem"
 )
 
 // A stream is one open connection. It belongs to the goroutine of its request.
@@ -14,7 +15,7 @@ type stream struct {
 	id        hub.ConnectionID
 	o         *Options
 	metrics   *metrics
-	streams   *registry
+	stopping  <-chan struct{} // closed when the node drains
 	admission Admission
 	sub       *feed.Subscription
 	out       *writer
@@ -26,12 +27,6 @@ type ending struct{ reason frame.ByeReason }
 
 // serve writes until something ends the stream.
 func (s *stream) serve(ctx context.Context) {
-	if !s.streams.enter(s) {
-		_ = s.out.begin(frame.Bye(frame.ByeDrain, comeBack(frame.ByeDrain, 0)))
-		s.metrics.ended.WithLabelValues(string(frame.ByeDrain)).Inc()
-		return
-	}
-	defer s.streams.leave(s)
 	s.metrics.open.Inc()
 	defer s.metrics.open.Dec()
 
@@ -61,7 +56,7 @@ func (s *stream) run(ctx context.Context) ending {
 		select {
 		case <-ctx.Done():
 			return ending{}
-		case <-s.streams.stopping:
+		case <-s.stopping:
 			return ending{frame.ByeDrain}
 		case <-s.sub.Ready():
 			end, over = s.deliver(ctx)
@@ -159,6 +154,7 @@ func (s *stream) recheck(ctx context.Context) (changed <-chan struct{}, end endi
 	case ctx.Err() != nil || hub.CodeOf(err) == hub.Unavailable || hub.CodeOf(err) == hub.KeyUnavailable:
 		return nil, ending{}, false
 	}
+	problem.Note(ctx, err)
 	return nil, ending{frame.ByeClosed}, true
 }
 
