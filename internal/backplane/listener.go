@@ -105,9 +105,11 @@ func (l *Listener) Stop(ctx context.Context) error {
 // Healthy says that the listener is connected, and has heard from Postgres within Quiet and PingTimeout.
 func (l *Listener) Healthy() bool { return l.healthy.Load() }
 
-// CheckHears sends a signal by another connection and waits until the listener has heard it, or ctx, which must have
-// a deadline, ends. A pooler in transaction mode accepts LISTEN, says nothing, and never delivers.
+// CheckHears sends a signal by another connection and waits until the listener has heard it, at most 10 s. A pooler
+// in transaction mode accepts LISTEN, says nothing, and never delivers.
 func (l *Listener) CheckHears(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	sent := echo{uuid.New()}
 	heard := make(chan struct{})
 	l.mu.Lock()
