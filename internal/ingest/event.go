@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/directory"
@@ -46,10 +47,15 @@ func splitBody(p *provider.Provider, body []byte) (shown, original []byte) {
 // credentialHeaders are sealed, wherever a preset says nothing of them: they may be the sender's, or a proxy's.
 var credentialHeaders = []string{"Authorization", "Cookie", "Proxy-Authorization"}
 
-// splitHeader parts what carries credentials from what may be shown. Without credentials the header itself comes
-// back, uncopied.
-func splitHeader(h http.Header) (shown, credentials http.Header) {
-	for _, name := range credentialHeaders {
+// splitHeader parts what carries credentials, the provider's own among them, from what may be shown. Without
+// credentials the header itself comes back, uncopied.
+func splitHeader(p *provider.Provider, h http.Header) (shown, credentials http.Header) {
+	names := credentialHeaders
+	if p != nil && len(p.CredentialHeaders) > 0 {
+		names = append(slices.Clone(names), p.CredentialHeaders...)
+	}
+	for _, name := range names {
+		name = http.CanonicalHeaderKey(name)
 		values, ok := h[name]
 		if !ok {
 			continue

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/groupcommit"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/provider"
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/store"
 )
@@ -84,7 +85,8 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 
 // seal puts what carries credentials where only the keyset opens it.
 func (i *Intake) seal(e *hub.Event) error {
-	shown, credentials := splitHeader(e.Header)
+	sender, _ := provider.Get(e.Provider)
+	shown, credentials := splitHeader(sender, e.Header)
 	e.Header = shown
 	if credentials != nil {
 		sealed, err := i.keeper.Seal(secret.EventHeaders, store.EncodeHeader(credentials), e.Tenant[:], e.ID[:])

@@ -164,7 +164,7 @@ func (n *Notebook) explain(r rejected) store.Rejected {
 	if sentences := r.endpoint.Provider.Explain(requestOf(r.endpoint, r.request, r.body, r.at)); len(sentences) > 0 {
 		detail = sentences[0]
 	}
-	shown, credentials := splitHeader(r.request.Header)
+	shown, credentials := splitHeader(r.endpoint.Provider, r.request.Header)
 	body, original := splitBody(r.endpoint.Provider, r.body)
 	out := store.Rejected{
 		Tenant: r.endpoint.Tenant.ID,
