@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"net/http"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/auth"
@@ -36,43 +38,60 @@ func (g *gate) admit(ctx context.Context, ref string, r *http.Request, channels 
 	if err != nil {
 		return stream.Admission{}, err
 	}
-	t, identity, covered, err := g.look(ctx, ref, identify, channels)
+	t, identity, err := g.look(ctx, ref, identify)
 	if err != nil {
 		return stream.Admission{}, err
 	}
+	admitted, err := identity.Channels(channels)
+	if err != nil {
+		return stream.Admission{}, err
+	}
+	var now atomic.Pointer[directory.Tenant] // the tenant as it was last looked at
+	now.Store(t)
 	return stream.Admission{
 		Tenant:      t.ID,
 		Identity:    identity.Opaque(),
-		Channels:    covered,
+		Channels:    admitted,
 		MaxChannels: *t.Limits.ChannelsPerConnection,
 		Expires:     identity.Expires,
-		Oldest:      func() time.Time { return t.Oldest(g.now()) },
+		Oldest:      func() time.Time { return now.Load().Oldest(g.now()) },
 		Changed:     t.Replaced(),
 		Recheck: func(ctx context.Context) (<-chan struct{}, error) {
-			t, _, _, err := g.look(ctx, t.ID.String(), identify, channels)
+			t, identity, err := g.look(ctx, t.ID.String(), identify)
 			if err != nil {
 				return nil, err
 			}
+			if err := stillGranted(identity, admitted); err != nil {
+				return nil, err
+			}
+			now.Store(t)
 			return t.Replaced(), nil
 		},
 	}, nil
 }
 
-// look asks what the credential reads by the configuration as it is now.
-func (g *gate) look(ctx context.Context, ref string, identify credential, channels []string) (*directory.Tenant, auth.Identity, []hub.ChannelPattern, error) {
+// stillGranted refuses where a channel that the stream was admitted to, asked for or not, is outside of what is
+// granted now.
+func stillGranted(identity auth.Identity, admitted []hub.ChannelPattern) error {
+	for _, channel := range admitted {
+		if !slices.ContainsFunc(identity.Grants, func(grant hub.ChannelPattern) bool { return grant.Covers(channel) }) {
+			return hub.Errorf(hub.ChannelNotGranted, "channel %s is no longer granted", channel)
+		}
+	}
+	return nil
+}
+
+// look asks who the credential is by the configuration as it is now.
+func (g *gate) look(ctx context.Context, ref string, identify credential) (*directory.Tenant, auth.Identity, error) {
 	t, err := g.tenants.TenantByRef(ctx, ref)
 	if err != nil {
-		return nil, auth.Identity{}, nil, err
+		return nil, auth.Identity{}, err
 	}
 	if t.State == hub.Suspended {
-		return nil, auth.Identity{}, nil, hub.Errorf(hub.TenantSuspended, "the tenant is suspended")
+		return nil, auth.Identity{}, hub.Errorf(hub.TenantSuspended, "the tenant is suspended")
 	}
 	identity, err := identify(ctx, t)
-	if err != nil {
-		return nil, auth.Identity{}, nil, err
-	}
-	covered, err := identity.Channels(channels)
-	return t, identity, covered, err
+	return t, identity, err
 }
 
 // credential reads the bearer once: a key is asked for at each look, a token is verified now and only its claims are
