@@ -70,17 +70,21 @@ func (p paidCall) Eval(vars interpreter.Activation) ref.Val {
 
 // pay adds the weight of a new value to what the expression has cost.
 func pay(frame *interpreter.ExecutionFrame, id int64, value ref.Val) ref.Val {
-	tracker := frame.CostTracker()
-	if tracker == nil {
-		return value
-	}
 	switch value.(type) {
 	case traits.MutableLister, traits.MutableMapper:
 		return value // a macro's accumulator, which has paid for each element that it took in
 	case traits.Lister, traits.Mapper, *types.Err: // an error may repeat a value in its text
-		tracker.EvalUnary(frame, id, weightCall{}, types.Uint(weigh(value, maxCost+1)), value)
+		prepay(frame, id, weigh(value, maxCost+1))
 	}
 	return value
+}
+
+// prepay adds to what the expression has cost, and ends it there if that is too much. CEL folds constants without a
+// budget: they are as small as the text that they stand in.
+func prepay(frame *interpreter.ExecutionFrame, id int64, cost uint64) {
+	if tracker := frame.CostTracker(); tracker != nil {
+		tracker.EvalUnary(frame, id, weightCall{}, types.Uint(cost), types.Uint(cost))
+	}
 }
 
 // weightCall is the call that the price list knows as a weight to be paid.
@@ -111,7 +115,7 @@ func (prices) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint
 		}
 	case "optional.unwrap", "unwrapOpt":
 		return new(weigh(result, maxCost+1))
-	case "contains", "endsWith", "startsWith", matchFunction:
+	case "contains", "endsWith", "startsWith":
 		return nil
 	}
 	return textPrice(function, args, result)

@@ -54,8 +54,7 @@ func newEnv(root string, options ...cel.EnvOption) (*Env, error) {
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.ParserRecursionLimit(maxNesting),
 		cel.ParserErrorRecoveryLimit(4),
-		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateRegexProgramSizeLimit(maxRegexProgram),
-			cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
+		cel.ASTValidators(patternValidator{}, cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
 	)
 	env, err := cel.NewEnv(options...)
 	if err != nil {

@@ -18,11 +18,10 @@ import (
 // once for all expressions. It is safe for concurrent use.
 type Event struct{ value eventValue }
 
-// NewEvent shows expressions an event: its own fields, the name of its endpoint, headers without credentials, and
-// the body without what hidden names: paths of object keys such as token or payload.token, where a provider
-// sends a secret in the body.
-func NewEvent(event *hub.Event, endpoint string, hidden ...string) *Event {
-	return &Event{value: eventValue{event: event, endpoint: endpoint, hidden: hidden}}
+// NewEvent shows expressions an event: its own fields, headers and body, and the name of its endpoint. What carries
+// a credential has been taken out of header and body before.
+func NewEvent(event *hub.Event, endpoint string) *Event {
+	return &Event{value: eventValue{event: event, endpoint: endpoint}}
 }
 
 func (e *Event) activation() cel.Activation { return &e.value }
@@ -31,7 +30,6 @@ func (e *Event) activation() cel.Activation { return &e.value }
 type eventValue struct {
 	event    *hub.Event
 	endpoint string
-	hidden   []string
 
 	headersOnce sync.Once
 	headers     map[string]string
@@ -82,30 +80,11 @@ func carriesCredential(name string) bool {
 }
 
 func (v *eventValue) lookBody() any {
-	v.bodyOnce.Do(func() {
-		v.body = parseBody(v.event.Header.Get("Content-Type"), v.event.Body)
-		for _, path := range v.hidden {
-			hide(v.body, path)
-		}
-	})
+	v.bodyOnce.Do(func() { v.body = parseBody(v.event.Header.Get("Content-Type"), v.event.Body) })
 	return v.body
 }
 
-// hide removes the key that path names, in the element of every list on its way too.
-func hide(body any, path string) {
-	switch body := body.(type) {
-	case map[string]any:
-		delete(body, path)
-		if key, rest, ok := strings.Cut(path, "."); ok {
-			hide(body[key], rest)
-		}
-	case []any:
-		for _, element := range body {
-			hide(element, path)
-		}
-	}
-}
-
+//nolint:gochecknoglobals // a type's description, never changed
 var eventType = types.NewObjectType("tributary.Event")
 
 // An eventField is one field of event. What is empty or zero counts as not set: has() is false and .? gives none.

@@ -6,6 +6,7 @@ var (
 	WriteJSON     = writeJSON
 	ParseBody     = parseBody
 	SplitTemplate = splitTemplate
+	Instructions  = instructions
 )
 
 const (

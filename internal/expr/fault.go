@@ -14,6 +14,8 @@ import (
 
 // A Failure says why an expression gave nothing usable for this event or token. Its text is for the tenant; it
 // names what the expression says and never repeats a value that the expression saw.
+//
+//nolint:errname // it is no error of a program: it is told to the tenant
 type Failure struct {
 	Reason string
 	absent bool // it reached for something that is not there
@@ -157,6 +159,8 @@ func shortened(message string) string {
 }
 
 // compilerWords are what plain replaces, longest first where they overlap.
+//
+//nolint:gochecknoglobals // a read-only table
 var compilerWords = strings.NewReplacer(
 	" (in container '')", "",
 	"Syntax error: ", "",

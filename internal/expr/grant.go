@@ -215,13 +215,9 @@ func gaps(pieces []piece) []gap {
 	}
 	var out []gap
 	for segment := range strings.SplitSeq(b.String(), ":") {
-		first := strings.Index(segment, braces)
-		if first < 0 {
-			out = append(out, gap{prefix: segment})
-			continue
-		}
-		last := strings.LastIndex(segment, braces)
-		out = append(out, gap{prefix: segment[:first], suffix: segment[last+1:], open: true})
+		prefix, rest, open := strings.Cut(segment, braces)
+		suffix := rest[strings.LastIndex(rest, braces)+1:]
+		out = append(out, gap{prefix: prefix, suffix: suffix, open: open})
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,12 @@ func TestWriteJSON(t *testing.T) {
 func TestWriteJSON_StopsAtItsLimit(t *testing.T) {
 	t.Parallel()
 	for _, value := range []any{
-		[]any{"abc", int64(1)}, map[string]any{"a": "b", "c": nil}, strings.Repeat("\x00", 10), types.Bytes("abcdef"),
-		[]any{[]any{}, map[string]any{}}, 1.5, true, types.Timestamp{Time: time.Unix(0, 0)},
+		[]any{"abc", int64(1)},
+		map[string]any{"a": "b", "c": nil},
+		strings.Repeat("\x00", 10), types.Bytes("abcdef"),
+		[]any{[]any{}, map[string]any{}},
+		1.5, true,
+		types.Timestamp{Time: time.Unix(0, 0)},
 	} {
 		whole, err := expr.WriteJSON(value, 1<<20)
 		if err != nil {
@@ -71,7 +76,7 @@ func TestWriteJSON_StopsAtItsLimit(t *testing.T) {
 		if out, err := expr.WriteJSON(value, len(whole)); err != nil || !bytes.Equal(out, whole) {
 			t.Errorf("at its own size: %s, %v", out, err)
 		}
-		for limit := range len(whole) {
+		for limit := range whole {
 			if out, err := expr.WriteJSON(value, limit); err == nil {
 				t.Errorf("limit %d gave %s", limit, out)
 			}
@@ -149,11 +154,7 @@ func infinite(value any) bool {
 	case float64:
 		return math.IsInf(v, 0)
 	case []any:
-		for _, element := range v {
-			if infinite(element) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, infinite)
 	case map[string]any:
 		for _, element := range v {
 			if infinite(element) {

@@ -100,7 +100,7 @@ func scalar(value ref.Val) (hub.Version, error) {
 		return hub.Version{Number: new(int64(v))}, nil
 	case types.Uint:
 		if v > math.MaxInt64 {
-			return hub.Version{}, failuref("an integer is larger than 64 bits with a sign hold")
+			return hub.Version{}, failuref("an integer is too large for 64 bits with a sign")
 		}
 		return hub.Version{Number: new(int64(v))}, nil
 	case types.Null:
