@@ -13,7 +13,9 @@ import (
 )
 
 // runTimeout bounds one route on one event, where an expression of it can loop: without a loop its cost alone does.
-const runTimeout = 100 * time.Millisecond
+// It is the net below the cost, which stops an expression within some 100 ms of a processor, and is so wide because
+// it goes by the clock on the wall: a process that is short of processors must not fail a route for it.
+const runTimeout = time.Second
 
 // A Program is a compiled route. It is safe for concurrent use.
 type Program struct {

@@ -40,6 +40,15 @@ func compile(t testing.TB, env *expr.Env, routes ...hub.Route) []*routing.Progra
 	return programs
 }
 
+func work(t *testing.T, programs []*routing.Program, in *routing.Input) ([]hub.Message, hub.Outcome) {
+	t.Helper()
+	messages, outcome, err := routing.Work(t.Context(), programs, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return messages, outcome
+}
+
 func paymentEvent() *hub.Event {
 	return &hub.Event{
 		ID: hub.NewID[hub.EventID](), Endpoint: hub.NewID[hub.EndpointID](), Provider: "stripe", Type: "payment_intent.succeeded", Verified: true,
@@ -136,7 +145,7 @@ func TestWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			messages, outcome := routing.Work(t.Context(), compile(t, env, tt.routes...), routing.NewInput(event, "main"))
+			messages, outcome := work(t, compile(t, env, tt.routes...), routing.NewInput(event, "main"))
 			if diff := cmp.Diff(tt.want, plain(messages)); diff != "" {
 				t.Errorf("messages (-want +got):\n%s", diff)
 			}
@@ -168,7 +177,7 @@ func TestWork_ReservedType(t *testing.T) {
 		event := paymentEvent()
 		event.Type = typ
 		programs := compile(t, events(t), hub.Route{Match: "true", Channels: []string{"a"}})
-		messages, outcome := routing.Work(t.Context(), programs, routing.NewInput(event, "main"))
+		messages, outcome := work(t, programs, routing.NewInput(event, "main"))
 		if len(messages) != 0 || outcome.State != hub.EventFailed {
 			t.Errorf("type %q: %v, %s", typ, plain(messages), outcome.State)
 		}
@@ -187,7 +196,7 @@ func TestWork_Bounds(t *testing.T) {
 	for range 11 {
 		routes = append(routes, hub.Route{Match: "true", Channels: many, Data: "1"})
 	}
-	messages, outcome := routing.Work(t.Context(), compile(t, env, routes...), routing.NewInput(paymentEvent(), "main"))
+	messages, outcome := work(t, compile(t, env, routes...), routing.NewInput(paymentEvent(), "main"))
 	if len(messages) != hub.MaxEventMessages || outcome.State != hub.EventFailed || outcome.Routes[10].Error == "" || outcome.Routes[9].Error != "" {
 		t.Errorf("%d messages, %+v", len(messages), outcome)
 	}
@@ -198,12 +207,12 @@ func TestWork_Bounds(t *testing.T) {
 	for range 6 {
 		routes = append(routes, hub.Route{Match: "true", Channels: []string{"a"}, Data: "event.body"})
 	}
-	messages, outcome = routing.Work(t.Context(), compile(t, env, routes...), routing.NewInput(event, "main"))
+	messages, outcome = work(t, compile(t, env, routes...), routing.NewInput(event, "main"))
 	if len(messages) != 4 || outcome.State != hub.EventFailed {
 		t.Errorf("%d messages of 900 KiB within 4 MiB, %s", len(messages), outcome.State)
 	}
 	bomb := compile(t, env, hub.Route{Match: "true", Channels: []string{"a"}, Data: "[event.body, event.body]"})
-	if messages, outcome = routing.Work(t.Context(), bomb, routing.NewInput(event, "main")); len(messages) != 0 || outcome.State != hub.EventFailed {
+	if messages, outcome = work(t, bomb, routing.NewInput(event, "main")); len(messages) != 0 || outcome.State != hub.EventFailed {
 		t.Errorf("%d messages above 1 MiB, %s", len(messages), outcome.State)
 	}
 }
@@ -234,7 +243,7 @@ func TestCompile_Refuses(t *testing.T) {
 func TestBroken(t *testing.T) {
 	t.Parallel()
 	p := routing.Broken(hub.Route{ID: hub.NewID[hub.RouteID](), State: hub.Enabled}, hub.Errorf(hub.Invalid, "no such function"))
-	messages, outcome := routing.Work(t.Context(), []*routing.Program{p}, routing.NewInput(paymentEvent(), "main"))
+	messages, outcome := work(t, []*routing.Program{p}, routing.NewInput(paymentEvent(), "main"))
 	if len(messages) != 0 || outcome.State != hub.EventFailed || len(outcome.Routes) != 1 {
 		t.Errorf("%v, %+v", messages, outcome)
 	}
@@ -244,7 +253,9 @@ func BenchmarkWork_Seed(b *testing.B) {
 	programs := compile(b, events(b), seed())
 	event := paymentEvent()
 	for b.Loop() {
-		routing.Work(b.Context(), programs, routing.NewInput(event, "main"))
+		if _, _, err := routing.Work(b.Context(), programs, routing.NewInput(event, "main")); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
@@ -255,6 +266,8 @@ func BenchmarkWork_NoMatch(b *testing.B) {
 	programs := compile(b, events(b), r)
 	event := paymentEvent()
 	for b.Loop() {
-		routing.Work(b.Context(), programs, routing.NewInput(event, "main"))
+		if _, _, err := routing.Work(b.Context(), programs, routing.NewInput(event, "main")); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

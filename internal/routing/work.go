@@ -12,7 +12,10 @@ import (
 // Work runs all enabled routes that are for the event's endpoint, in the order given, and gathers what they emit. A
 // route that fails, or that would cross a bound of the event, emits nothing and stops no other. The outcome has no
 // event, run and time yet; its routes are those that matched or failed.
-func Work(ctx context.Context, programs []*Program, in *Input) ([]hub.Message, hub.Outcome) {
+//
+// An error is the context's cause: the working was cut short and says nothing about the routes, so it must be done
+// again and never be recorded.
+func Work(ctx context.Context, programs []*Program, in *Input) ([]hub.Message, hub.Outcome, error) {
 	var all emitted
 	outcome := hub.Outcome{State: hub.EventUnmatched}
 	for _, p := range programs {
@@ -20,6 +23,9 @@ func Work(ctx context.Context, programs []*Program, in *Input) ([]hub.Message, h
 			continue
 		}
 		result := p.Run(ctx, in)
+		if ctx.Err() != nil {
+			return nil, hub.Outcome{}, fmt.Errorf("routing was cut short: %w", context.Cause(ctx))
+		}
 		if result.Err == nil {
 			result.Err = all.add(result.Messages)
 		}
@@ -34,7 +40,7 @@ func Work(ctx context.Context, programs []*Program, in *Input) ([]hub.Message, h
 			outcome.Routes = append(outcome.Routes, hub.RouteOutcome{Route: p.route.ID, Messages: len(result.Messages), Skipped: result.Skipped})
 		}
 	}
-	return all.messages, outcome
+	return all.messages, outcome, nil
 }
 
 func (p *Program) wants(e *hub.Event) bool {

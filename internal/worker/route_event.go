@@ -77,7 +77,10 @@ func (r *routeEvent) work(ctx context.Context, args job.RouteEvent) (err error) 
 	if ep := tenant.Endpoint(event.Endpoint); ep != nil {
 		name = ep.Name
 	}
-	messages, outcome := routing.Work(ctx, tenant.Routes, routing.NewInput(&event.Event, name))
+	messages, outcome, err := routing.Work(ctx, tenant.Routes, routing.NewInput(&event.Event, name))
+	if err != nil {
+		return err // recording it would end the event's working with routes that did nothing wrong
+	}
 	outcome.Event, outcome.Run = args.Event, args.Run
 	placed, err := r.w.o.Appender.Append(ctx, hub.Unit{Tenant: args.Tenant, Outcome: outcome, Messages: messages})
 	if err != nil {
