@@ -181,7 +181,7 @@ func TestDropPartition(t *testing.T) {
 		{"messages", -4, [2]hub.Position{21, 1}},
 		{"messages", -2, [2]hub.Position{31, 11}},
 	} {
-		day := time.Now().AddDate(0, 0, tt.day)
+		day := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, tt.day).In(time.FixedZone("", -5*60*60)) // there it is the day before
 		if dropped, err := drop(t.Context(), db, tt.kind, day); !dropped || err != nil {
 			t.Errorf("%s %d: %t, %v", tt.kind, tt.day, dropped, err)
 		}
