@@ -140,6 +140,12 @@ func (a *App) setup(ctx context.Context) error {
 		a.mux.Handle("/openapi.yaml", admin)
 		a.mux.Handle("/openapi.json", admin)
 		a.mux.Handle("/openapi-3.0.yaml", admin)
+		pages, err := documentation()
+		if err != nil {
+			return err
+		}
+		a.mux.Handle("GET /docs", pages)
+		a.mux.Handle("GET /docs/", pages)
 	}
 
 	// The ports, last to open and first to close.
