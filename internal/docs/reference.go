@@ -24,7 +24,7 @@ type operation struct {
 	Tags        []string `json:"tags"`
 	Summary     string   `json:"summary"`
 	Description string   `json:"description"`
-	OperationID string   `json:"operationId"`
+	OperationID string   `json:"operationId"` //nolint:tagliatelle // as OpenAPI has it
 	Parameters  []struct {
 		Name        string `json:"name"`
 		In          string `json:"in"`
@@ -35,7 +35,7 @@ type operation struct {
 		Content map[string]struct {
 			Schema schema `json:"schema"`
 		} `json:"content"`
-	} `json:"requestBody"`
+	} `json:"requestBody"` //nolint:tagliatelle // as OpenAPI has it
 	Responses map[string]struct {
 		Description string `json:"description"`
 	} `json:"responses"`
