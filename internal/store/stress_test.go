@@ -339,7 +339,8 @@ func wrongReplies(t *testing.T, db *storetest.DB, acked []acknowledged) int {
 	return wrong
 }
 
-// A plainLog is what a log looks like without the head row: an identity column, read by id > cursor.
+// A plainLog is what a log looks like without the head row: an identity column, written in transactions and read by
+// id > cursor.
 type plainLog struct {
 	db   *storetest.DB
 	pool *pgxpool.Pool // as the store's login, whose connections are killed
@@ -354,8 +355,11 @@ func (l plainLog) flush(ctx context.Context, units []hub.Unit) ([]hub.Placed, er
 			tenants, ids, channels = append(tenants, u.Tenant), append(ids, m.ID), append(channels, m.Channel)
 		}
 	}
-	_, err := l.pool.Exec(ctx, `
-		INSERT INTO plain_log (tenant_id, message_id, channel) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])`, tenants, ids, channels)
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			INSERT INTO plain_log (tenant_id, message_id, channel) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])`, tenants, ids, channels)
+		return err
+	})
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); err != nil && (!ok || pgErr.Code == "57P01") {
 		err = hub.Errorf(hub.Unavailable, "killed or cancelled: %w", err)
 	}
