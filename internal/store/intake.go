@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -152,26 +151,22 @@ type eventArrays struct {
 }
 
 func columnsOf(events []hub.Event) eventArrays {
-	var c eventArrays
+	n := len(events)
+	c := eventArrays{
+		tenants: make([]hub.TenantID, n), ids: make([]hub.EventID, n), endpoints: make([]hub.EndpointID, n),
+		providers: make([]string, n), types: make([]string, n), providerIDs: make([]string, n),
+		receivedAt: make([]time.Time, n), verified: make([]bool, n), causes: make([]hub.Cause, n), secrets: make([]*hub.SecretID, n),
+		headers: make([][]byte, n), sealed: make([][]byte, n), bodies: make([][]byte, n), sealedBodies: make([][]byte, n),
+		hashes: make([][]byte, n), expiresAt: make([]*time.Time, n),
+	}
 	for i := range events {
 		e := &events[i]
-		c.tenants = append(c.tenants, e.Tenant)
-		c.ids = append(c.ids, e.ID)
-		c.endpoints = append(c.endpoints, e.Endpoint)
-		c.providers = append(c.providers, e.Provider)
-		c.types = append(c.types, e.Type)
-		c.providerIDs = append(c.providerIDs, e.ProviderID)
-		c.receivedAt = append(c.receivedAt, e.ReceivedAt)
-		c.verified = append(c.verified, e.Verified)
-		c.causes = append(c.causes, e.Cause)
-		c.secrets = append(c.secrets, optional(e.Secret))
-		c.headers = append(c.headers, EncodeHeader(e.Header))
-		c.sealed = append(c.sealed, e.Sealed)
-		c.bodies = append(c.bodies, bytesOf(e.Body))
-		c.sealedBodies = append(c.sealedBodies, e.SealedBody)
-		hash, expires := dedupOf(e)
-		c.hashes = append(c.hashes, hash)
-		c.expiresAt = append(c.expiresAt, expires)
+		c.tenants[i], c.ids[i], c.endpoints[i] = e.Tenant, e.ID, e.Endpoint
+		c.providers[i], c.types[i], c.providerIDs[i] = e.Provider, e.Type, e.ProviderID
+		c.receivedAt[i], c.verified[i], c.causes[i], c.secrets[i] = e.ReceivedAt, e.Verified, e.Cause, optional(e.Secret)
+		c.headers[i], c.sealed[i] = EncodeHeader(e.Header), e.Sealed
+		c.bodies[i], c.sealedBodies[i] = bytesOf(e.Body), e.SealedBody
+		c.hashes[i], c.expiresAt[i] = dedupOf(e)
 	}
 	return c
 }
@@ -195,11 +190,16 @@ func bytesOf(b []byte) []byte {
 // neither every byte nor repeated names.
 func EncodeHeader(h http.Header) []byte {
 	names := make([]string, 0, len(h))
-	for name := range h {
+	size := 0
+	for name, values := range h {
 		names = append(names, name)
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
 	}
-	slices.SortFunc(names, cmp.Compare)
+	slices.Sort(names)
 	var out bytes.Buffer
+	out.Grow(size)
 	for _, name := range names {
 		for _, value := range h[name] {
 			out.WriteString(name)
