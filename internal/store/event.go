@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -67,10 +69,13 @@ func (tx *Tx) Events(ctx context.Context, f EventFilter, limit int) (EventPage, 
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return EventPage{}, fmt.Errorf("ask how far the page looked: %w", failure(err))
 	}
+	// An event that came in between has moved the edge up: what is below it now is the next page's.
+	page.Events = slices.DeleteFunc(page.Events, func(e ListedEvent) bool { return bytes.Compare(e.ID[:], page.Next[:]) < 0 })
 	return page, nil
 }
 
-// The inner LIMIT bounds the work, the outer one the page; provider_id <> ” matches its partial index.
+// The inner LIMIT bounds the work, the outer one the page; the second condition on provider_id is that of its partial
+// index.
 const listEventsSQL = `
 	SELECT e.id, e.endpoint_id, e.provider, e.type, e.provider_id, e.received_at, e.verified, e.cause, e.secret_id,
 	       coalesce(o.state, 'pending'), coalesce(o.error, '')

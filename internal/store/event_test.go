@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
@@ -144,6 +145,56 @@ func TestEvents_LooksAtSoManyAPage(t *testing.T) {
 	page = read(t, db, id, func(ctx context.Context, tx *store.Tx) (store.EventPage, error) { return tx.Events(ctx, f, 10) })
 	if len(page.Events) != 1 || page.Events[0].ID != wanted.ID || !page.Next.IsZero() {
 		t.Errorf("second page: %+v", page)
+	}
+}
+
+// An event that comes in while a page is read moves what the page has looked at. Whatever it does, no event is listed
+// twice and none is left out.
+func TestEvents_WhileOthersComeIn(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	id := tenant(t, db, "acme")
+	wanted := events(t, db, id, 3)
+	db.Exec(t, `
+		INSERT INTO tributary.events (tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, header, body)
+		SELECT $1, (left(tributary.first_id(now() + interval '1 minute')::text, 24) || lpad(to_hex(n), 12, '0'))::uuid, $1, 'github', 'push', '', now(), true, '', '', ''
+		  FROM generate_series(1, $2::int) n`, id, store.ScanEvents-2) // the oldest of the three is one too many
+	late := hub.FirstID[hub.EventID](time.Now().Add(2 * time.Minute))
+	came := false
+	traced := tracedStore(t, db, tracer{end: func(data pgx.TraceQueryEndData) {
+		if came || data.CommandTag.String() != "SELECT 2" {
+			return
+		}
+		came = true
+		db.Exec(t, `
+			INSERT INTO tributary.events (tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, header, body)
+			VALUES ($1, $2, $1, 'github', 'push', '', now(), true, '', '', '')`, id, late)
+	}})
+	f := window()
+	f.Provider = "stripe"
+	var seen []hub.EventID
+	for range 5 {
+		var page store.EventPage
+		err := traced.InTenant(t.Context(), id, func(tx *store.Tx) (err error) {
+			page, err = tx.Events(t.Context(), f, 10)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Events {
+			seen = append(seen, e.ID)
+		}
+		if page.Next.IsZero() {
+			break
+		}
+		f.High = page.Next
+	}
+	if !came {
+		t.Error("no event came in")
+	}
+	if diff := cmp.Diff([]hub.EventID{wanted[2].ID, wanted[1].ID, wanted[0].ID}, seen); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -196,7 +196,7 @@ func explain(ctx context.Context, conn *pgx.Conn, name, sql string, args []any) 
 	if len(args) > 0 {
 		literals := make([]string, len(args))
 		for i, arg := range args {
-			text, err := conn.TypeMap().Encode(prepared.ParamOIDs[i], pgx.TextFormatCode, arg, nil)
+			text, err := conn.TypeMap().Encode(prepared.ParamOIDs[i], pgx.TextFormatCode, arg, []byte{})
 			if err != nil {
 				return "", fmt.Errorf("encode argument %d: %w", i+1, err)
 			}
