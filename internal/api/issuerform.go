@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -99,12 +100,32 @@ func checkAudiences(i hub.Issuer) error {
 }
 
 func checkClaims(claims map[string]any) error {
-	for path := range claims {
+	for path, value := range claims {
 		if path == "" || len(path) > 200 {
 			return hub.FieldErrorf("body.required_claims", "a claim's path has 1 to 200 characters")
 		}
+		if !isKept(value) {
+			return hub.FieldErrorf("body.required_claims", "a number of 2^53 or more is not kept exactly, and would be like no token's")
+		}
 	}
 	return nil
+}
+
+// isKept says whether what JSON has read, as float64, is what was written.
+func isKept(value any) bool {
+	switch value := value.(type) {
+	case float64:
+		return math.Abs(value) < 1<<53
+	case []any:
+		return !slices.ContainsFunc(value, func(v any) bool { return !isKept(v) })
+	case map[string]any:
+		for _, v := range value {
+			if !isKept(v) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // compileGrants compiles an issuer's grants; the error names each that does not.

@@ -14,13 +14,16 @@ type idText[I any] interface {
 	encoding.TextUnmarshaler
 }
 
-// refOf reads what a path names an object by: an id, or a name. What begins like an id and is none names nothing.
+// refOf reads what a path names an object by: an id, or a name. What can be neither names nothing.
 func refOf[I any, P idText[I]](s, noun string) (store.Ref[I], error) {
-	if !hub.LooksLikeID(s) {
-		return store.Ref[I]{Name: s}, nil
+	if hub.LooksLikeID(s) {
+		id, err := idOf[I, P](s, noun)
+		return store.Ref[I]{ID: id}, err
 	}
-	id, err := idOf[I, P](s, noun)
-	return store.Ref[I]{ID: id}, err
+	if hub.ValidateName(s) != nil {
+		return store.Ref[I]{}, hub.Errorf(hub.NotFound, "no such %s", noun)
+	}
+	return store.Ref[I]{Name: s}, nil
 }
 
 // idOf reads an id of a path. Another text names nothing.

@@ -108,6 +108,9 @@ func (d *Directory) TenantByRef(ctx context.Context, ref string) (*Tenant, error
 		}
 		return d.Tenant(ctx, id)
 	}
+	if hub.ValidateSlug(ref) != nil { // also what Postgres could not even be asked for
+		return nil, hub.Errorf(hub.NotFound, "no such tenant")
+	}
 	d.mu.RLock()
 	t := d.slugs[ref]
 	d.mu.RUnlock()

@@ -208,7 +208,7 @@ func TestTenantByRef(t *testing.T) {
 	if err != nil || bySlug != byID {
 		t.Errorf("by slug: %v, %v", bySlug, err)
 	}
-	for _, ref := range []string{"nobody", "ten_nonsense", hub.NewID[hub.TenantID]().String(), ""} {
+	for _, ref := range []string{"nobody", "ten_nonsense", hub.NewID[hub.TenantID]().String(), "", "a\x00", "a\xff", "A"} {
 		_, err := w.directory.TenantByRef(t.Context(), ref)
 		wantCode(t, ref, err, hub.NotFound)
 	}

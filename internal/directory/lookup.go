@@ -27,6 +27,9 @@ func (d *Directory) EndpointByToken(ctx context.Context, token string) (*Endpoin
 	id, err := d.misses.find(ctx, "token:"+string(hash[:]), func(ctx context.Context) (hub.TenantID, error) {
 		return d.o.Pipeline.TenantByToken(ctx, hash)
 	})
+	if hub.CodeOf(err) == hub.NotFound {
+		return nil, hub.Errorf(hub.NotFound, "no such endpoint")
+	}
 	if err != nil {
 		return nil, err
 	}
