@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -31,7 +27,7 @@ func (a *API) guard(op *operation) func(huma.Context, func(huma.Context)) {
 		c := &call{op: op, w: w, r: r, status: op.status, header: http.Header{}}
 		err := a.admit(c)
 		if err == nil {
-			err = checkQuery(r.URL.RawQuery)
+			err = checkURL(r.URL)
 		}
 		if err == nil {
 			err = c.takeBody()
@@ -89,24 +85,6 @@ func (c *call) need(scopes ...hub.Scope) error {
 	return nil
 }
 
-// checkQuery refuses a query that could be read only in part, since what is dropped may be the filter, and values that
-// are no text.
-func checkQuery(raw string) error {
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return hub.Errorf(hub.Malformed, "the query is not name=value pairs, percent-encoded and joined by &")
-	}
-	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if slices.ContainsFunc(query[name], func(value string) bool { return !isText([]byte(value)) }) {
-			return hub.FieldErrorf("query."+strings.ToValidUTF8(name, "?"), "is not UTF-8, or has a NUL character")
-		}
-	}
-	return nil
-}
-
-// isText says whether it can be kept as text: UTF-8 without NUL, which Postgres does not take.
-func isText(s []byte) bool { return utf8.Valid(s) && bytes.IndexByte(s, 0) < 0 }
-
 // takeBody reads the body and checks that it is JSON. It is read here so that its bytes are known to whoever
 // compares requests, and because what huma says of unreadable JSON repeats it.
 func (c *call) takeBody() error {
@@ -129,10 +107,10 @@ func (c *call) takeBody() error {
 	if err := c.checkContentType(); err != nil {
 		return err
 	}
-	if err := checkJSON(body); err != nil || c.op.raw {
+	if err := checkJSON(body); err != nil {
 		return err
 	}
-	return checkNUL(body)
+	return checkText(body, c.op.raw)
 }
 
 func (c *call) checkContentType() error {
@@ -148,9 +126,6 @@ func (c *call) checkContentType() error {
 }
 
 func checkJSON(body []byte) error {
-	if !utf8.Valid(body) { // a decoder would put the same character for whatever is not
-		return hub.Errorf(hub.Malformed, "the body is not UTF-8")
-	}
 	if json.Valid(body) {
 		return nil
 	}
@@ -159,23 +134,4 @@ func checkJSON(body []byte) error {
 		return hub.Errorf(hub.Malformed, "the body is not JSON: byte %d does not fit", syntax.Offset)
 	}
 	return hub.Errorf(hub.Malformed, "the body is not JSON")
-}
-
-// checkNUL refuses text that cannot be kept. Where it stands is not said: it may be in a name, and none is repeated.
-func checkNUL(body []byte) error {
-	if !bytes.Contains(body, []byte(`\u0000`)) {
-		return nil
-	}
-	for decoder := json.NewDecoder(bytes.NewReader(body)); ; {
-		token, err := decoder.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return hub.Errorf(hub.Malformed, "the body is not JSON")
-		}
-		if s, ok := token.(string); ok && strings.ContainsRune(s, 0) {
-			return hub.FieldErrorf("body", "has text with a NUL character (\\u0000), which cannot be kept")
-		}
-	}
 }

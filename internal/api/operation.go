@@ -28,7 +28,7 @@ type operation struct {
 	or      int         // another status of success; 0: none
 	secret  bool        // the answer holds a secret: it is kept sealed, and for minutes only
 	body    int64       // most bytes of the request's body; default maxBody
-	raw     bool        // the body may hold a webhook's, with whatever is in that; nothing of it is kept
+	raw     bool        // the body may hold a webhook's, NUL characters and all; nothing of it is stored
 	refuses []hub.Code  // beside those that follow from the rest
 }
 
