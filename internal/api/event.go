@@ -18,17 +18,18 @@ import (
 
 // EventSummary is an event in a list: without headers and body.
 type EventSummary struct {
-	ID         hub.EventID    `json:"id" example:"evt_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c05"`
-	Endpoint   hub.EndpointID `json:"endpoint" example:"ep_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c05"`
-	Provider   string         `json:"provider" example:"stripe"`
-	Type       string         `json:"type,omitempty" example:"payment_intent.succeeded" doc:"What the provider calls it; absent where it has no types."`
-	ProviderID string         `json:"provider_id,omitempty" example:"evt_1PqR" doc:"What the provider calls this event."`
-	ReceivedAt time.Time      `json:"received_at"`
-	Verified   bool           `json:"verified"`
-	Cause      hub.Cause      `json:"cause,omitempty" example:"signature_mismatch" doc:"Why it did not verify, in monitor mode."`
-	Secret     hub.SecretID   `json:"secret,omitzero" doc:"Which secret verified it."`
-	State      hub.EventState `json:"state" enum:"pending,routed,unmatched,failed" doc:"What became of its first working."`
-	Error      string         `json:"error,omitempty" doc:"Why its job was given up."`
+	ID           hub.EventID    `json:"id" example:"evt_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c05"`
+	Endpoint     hub.EndpointID `json:"endpoint" example:"ep_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c05"`
+	EndpointName string         `json:"endpoint_name,omitempty" example:"stripe" doc:"What the endpoint is called now; absent where it is gone."`
+	Provider     string         `json:"provider" example:"stripe"`
+	Type         string         `json:"type,omitempty" example:"payment_intent.succeeded" doc:"What the provider calls it; absent where it has no types."`
+	ProviderID   string         `json:"provider_id,omitempty" example:"evt_1PqR" doc:"What the provider calls this event."`
+	ReceivedAt   time.Time      `json:"received_at"`
+	Verified     bool           `json:"verified"`
+	Cause        hub.Cause      `json:"cause,omitempty" example:"signature_mismatch" doc:"Why it did not verify, in monitor mode."`
+	Secret       hub.SecretID   `json:"secret,omitzero" doc:"Which secret verified it."`
+	State        hub.EventState `json:"state" enum:"pending,routed,unmatched,failed" doc:"What became of its first working."`
+	Error        string         `json:"error,omitempty" doc:"Why its job was given up."`
 }
 
 // An Event is an accepted webhook. What carries credentials in it is left out.
@@ -39,11 +40,15 @@ type Event struct {
 	BodySize int                 `json:"body_size" doc:"In bytes."`
 }
 
-func fromEvent(e hub.Event, state hub.EventState, failure string) EventSummary {
-	return EventSummary{
+func (c *call) fromEvent(e hub.Event, state hub.EventState, failure string) EventSummary {
+	out := EventSummary{
 		ID: e.ID, Endpoint: e.Endpoint, Provider: e.Provider, Type: e.Type, ProviderID: e.ProviderID, ReceivedAt: e.ReceivedAt.UTC(),
 		Verified: e.Verified, Cause: e.Cause, Secret: e.Secret, State: state, Error: failure,
 	}
+	if endpoint := c.config.Endpoint(e.Endpoint); endpoint != nil {
+		out.EndpointName = endpoint.Name
+	}
+	return out
 }
 
 // parsedBody shows a body as what it is.
@@ -86,7 +91,7 @@ func (a *API) events() {
 	register(a, operation{
 		id: "listEvents", method: http.MethodGet, path: all, tag: "Events",
 		summary: "List events",
-		about: "The newest first. A page looks at a bounded number of events: one that is not full, even an empty one, " +
+		about: "The newest first. A page looks at no more than 10,000 events: one that is not full, even an empty one, " +
 			"is not the last while it has a `next_cursor`.",
 		scopes: []hub.Scope{hub.EventsRead},
 	}, a.listEvents)
@@ -100,7 +105,7 @@ func (a *API) events() {
 	}, a.getEventBody)
 	register(a, operation{
 		id: "getEventTrail", method: http.MethodGet, path: one + "/trail", tag: "Events",
-		summary: "Follow an event", about: "From its arrival to the messages that were made of it, run by run.", scopes: []hub.Scope{hub.EventsRead},
+		summary: "Follow an event", about: "From its arrival to the messages that were made of it, run by run: the first 1,000 of them.", scopes: []hub.Scope{hub.EventsRead},
 	}, a.getEventTrail)
 }
 
@@ -136,7 +141,7 @@ func (a *API) listEvents(ctx context.Context, c *call, in *EventListRequest) (Li
 	}
 	out := List[EventSummary]{Items: make([]EventSummary, 0, len(page.Events))}
 	for _, e := range page.Events {
-		out.Items = append(out.Items, fromEvent(e.Event, e.State, e.Error))
+		out.Items = append(out.Items, c.fromEvent(e.Event, e.State, e.Error))
 	}
 	if !page.Next.IsZero() {
 		out.NextCursor, err = a.cursor(c, page.Next)
@@ -232,7 +237,7 @@ func (a *API) getEvent(ctx context.Context, c *call, in *EventPath) (Event, erro
 		return Event{}, err
 	}
 	out := Event{
-		EventSummary: fromEvent(e, state, failure), Headers: e.Header,
+		EventSummary: c.fromEvent(e, state, failure), Headers: e.Header,
 		Body: parsedBody(e.Header.Get("Content-Type"), e.Body), BodySize: len(e.Body),
 	}
 	if p, ok := provider.Get(e.Provider); ok {

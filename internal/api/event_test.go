@@ -82,6 +82,8 @@ func TestEvents_List(t *testing.T) {
 		{"provider_id=gh", id(b)},
 		{"endpoint=stripe", id(a)},
 		{"endpoint=" + endpoint, id(a)},
+		{"type=charge.refunded&endpoint=stripe&provider=stripe&state=routed", id(a)},
+		{"after=" + c.ID.String() + "&before=" + a.ID.String(), nil},
 		{"endpoint=" + b.Endpoint.String(), id(b)}, // gone, or never there: its events stay
 		{"after=" + a.ID.String(), id(c, b)},
 		{"before=" + c.ID.String(), id(b, a)},
@@ -104,6 +106,12 @@ func TestEvents_List(t *testing.T) {
 	if diff := cmp.Diff(want, items[1]); diff != "" {
 		t.Error(diff)
 	}
+	if name := items[2].(object)["endpoint_name"]; name != "stripe" {
+		t.Errorf("endpoint_name %v", name)
+	}
+	if name := w.must(t, http.StatusOK, "GET", events+"/"+a.ID.String(), w.acme, nil).body["endpoint_name"]; name != "stripe" {
+		t.Errorf("endpoint_name of one %v", name)
+	}
 	if first := items[0].(object); !no(first["verified"]) || first["cause"] != "signature_mismatch" || first["secret"] != nil {
 		t.Errorf("unverified: %v", first)
 	}
@@ -123,6 +131,8 @@ func TestEvents_List(t *testing.T) {
 	for query, code := range map[string]hub.Code{
 		"after=yesterday": hub.Invalid, "before=evt_x": hub.Invalid, "state=lost": hub.Invalid, "endpoint=nobody": hub.NotFound, "endpoint=ep_x": hub.NotFound,
 		"sort=asc": hub.UnknownParameter, "cursor=x": hub.Malformed,
+		"type=%zz": hub.Malformed, "type=a;state=failed": hub.Malformed, // else the filter would be dropped, and everything listed
+		"type=%00": hub.Malformed, "provider=%ff": hub.Malformed, "provider_id=a%00": hub.Malformed, "endpoint=%00": hub.Malformed, "endpoint=%20": hub.NotFound,
 	} {
 		w.refused(t, code, "GET", events+"?"+query, w.acme, nil)
 	}
@@ -226,6 +236,14 @@ func TestEvents_Trail(t *testing.T) {
 	message := first["messages"].([]any)[0].(object)
 	if message["channel"] != "a" || message["position"] != 1.0 || first["replay"] != nil {
 		t.Errorf("first run: %v", first)
+	}
+	// A replay that was begun before another and worked after it.
+	w.db.Exec(t, `DELETE FROM tributary.outcomes WHERE run = '00000000-0000-0000-0000-000000000000'`)
+	w.db.Exec(t, `INSERT INTO tributary.outcomes (tenant_id, event_id, run, state, error, worked_at) VALUES ($1, $2, $3, 'routed', '', now() + interval '1 hour')`,
+		e.Tenant, e.ID, hub.RunID{1})
+	passed := w.must(t, http.StatusOK, "GET", path, w.acme, nil).body
+	if runs := passed["runs"].([]any); passed["state"] != "pending" || len(runs) != 2 || len(runs[1].(object)["messages"].([]any)) != 2 {
+		t.Errorf("passed by another replay: %v", passed)
 	}
 	if second["replay"] != replay.String() || len(second["messages"].([]any)) != 2 || second["messages"].([]any)[1].(object)["position"] != 3.0 {
 		t.Errorf("second run: %v", second)

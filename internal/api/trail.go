@@ -70,7 +70,8 @@ func (a *API) getEventTrail(ctx context.Context, c *call, in *EventPath) (Trail,
 		if err != nil || len(outcomes) == 0 {
 			return trail, err
 		}
-		messages, err := tx.EventMessages(ctx, id, outcomes[0].WorkedAt, lastWorked(outcomes).Add(24*time.Hour), maxTrailMessages)
+		first, last := workedBetween(outcomes)
+		messages, err := tx.EventMessages(ctx, id, first, last.Add(24*time.Hour), maxTrailMessages)
 		if err != nil {
 			return trail, err
 		}
@@ -85,15 +86,19 @@ func (a *API) getEventTrail(ctx context.Context, c *call, in *EventPath) (Trail,
 	})
 }
 
-// lastWorked is the time of the latest working. Messages are no earlier than their own, and hardly later.
-func lastWorked(outcomes []hub.Outcome) time.Time {
-	last := outcomes[0].WorkedAt
+// workedBetween is the time of the earliest working and that of the latest, whichever runs these were: replays pass one
+// another. Messages are no earlier than their own working, and hardly later.
+func workedBetween(outcomes []hub.Outcome) (first, last time.Time) {
+	first, last = outcomes[0].WorkedAt, outcomes[0].WorkedAt
 	for _, o := range outcomes {
+		if o.WorkedAt.Before(first) {
+			first = o.WorkedAt
+		}
 		if o.WorkedAt.After(last) {
 			last = o.WorkedAt
 		}
 	}
-	return last
+	return first, last
 }
 
 // routeNames are the names that the tenant's routes have now.
