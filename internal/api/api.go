@@ -23,18 +23,19 @@ import (
 
 // Options of the admin API.
 type Options struct {
-	Store     *store.Store         // required
-	Directory *directory.Directory // required: finds tenants, and is told of changes
-	Keys      *auth.Keys           // required: whose a key is
-	Verifier  *auth.Verifier       // required: judges a token that an issuer is checked with
-	Keeper    *secret.Keeper       // required: seals secrets, tokens, cursors and answers
-	Accept    Accept               // required: commits an event, as ingest does
-	PublicURL *url.URL             // required: what endpoints' URLs begin with
-	Log       *slog.Logger         // required
-	Limits    hub.Limits           // the operator's, where a tenant sets none; default hub.DefaultLimits
-	Retention time.Duration        // how long the hub keeps events and messages; default 720h
-	Dev       bool                 // lets issuers be plain http
-	Now       func() time.Time     // default time.Now
+	Store       *store.Store         // required
+	Directory   *directory.Directory // required: finds tenants, and is told of changes
+	Keys        *auth.Keys           // required: whose a key is
+	Verifier    *auth.Verifier       // required: judges a token that an issuer is checked with
+	Keeper      *secret.Keeper       // required: seals secrets, tokens, cursors and answers
+	Accept      Accept               // required: commits an event, as ingest does
+	CheckIssuer CheckIssuer          // required but under Dev: asks an issuer before it is trusted
+	PublicURL   *url.URL             // required: what endpoints' URLs begin with
+	Log         *slog.Logger         // required
+	Limits      hub.Limits           // the operator's, where a tenant sets none; default hub.DefaultLimits
+	Retention   time.Duration        // how long the hub keeps events and messages; default 720h
+	Dev         bool                 // lets issuers be plain http, and unasked
+	Now         func() time.Time     // default time.Now
 }
 
 // Accept commits an event and says whether it is new. The event keeps its id.

@@ -81,6 +81,7 @@ func newWorld(t *testing.T, options ...func(*api.Options)) *world {
 			}
 			return receipts[0], nil
 		},
+		CheckIssuer: func(context.Context, string, string, bool) error { return nil }, // the far side of the network
 	}
 	for _, option := range options {
 		option(&o)

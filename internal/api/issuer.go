@@ -172,8 +172,10 @@ func (a *API) issuers() {
 	writes := []hub.Scope{hub.ConfigWrite, hub.MessagesRead}
 	register(a, operation{
 		id: "createIssuer", method: http.MethodPost, path: all, tag: "Issuers", status: http.StatusCreated,
-		summary: "Trust an issuer", about: "Whose tokens then read what its grants give them. It needs `messages:read` too, since that is what it hands out.",
-		scopes: writes, refuses: []hub.Code{hub.Conflict, hub.LimitExceeded},
+		summary: "Trust an issuer",
+		about: "Whose tokens then read what its grants give them. It needs `messages:read` too, since that is what it hands out. " +
+			"The issuer is asked for its keys before it is saved: one that does not answer is `issuer_unreachable`.",
+		scopes: writes, refuses: []hub.Code{hub.Conflict, hub.LimitExceeded, hub.GrantsOverlap, hub.IssuerUnreachable},
 	}, a.createIssuer)
 	register(a, operation{
 		id: "listIssuers", method: http.MethodGet, path: all, tag: "Issuers",
@@ -185,13 +187,13 @@ func (a *API) issuers() {
 	}, a.getIssuer)
 	register(a, operation{
 		id: "putIssuer", method: http.MethodPut, path: one, tag: "Issuers", or: http.StatusCreated,
-		summary: "Create or replace an issuer", about: "At a name. What is absent is the default again. `If-None-Match: *` only creates.",
-		scopes: writes, refuses: []hub.Code{hub.Conflict, hub.LimitExceeded},
+		summary: "Create or replace an issuer", about: "At a name. What is absent is the default again. `If-None-Match: *` only creates. A new address is asked for its keys first.",
+		scopes: writes, refuses: []hub.Code{hub.Conflict, hub.LimitExceeded, hub.GrantsOverlap, hub.IssuerUnreachable},
 	}, a.putIssuer)
 	register(a, operation{
 		id: "updateIssuer", method: http.MethodPatch, path: one, tag: "Issuers",
-		summary: "Change an issuer", about: "Streams that its grants no longer cover end when they renew.",
-		scopes: writes, refuses: []hub.Code{hub.Conflict},
+		summary: "Change an issuer", about: "Streams that its grants no longer cover end within 10 seconds. A new address is asked for its keys first.",
+		scopes: writes, refuses: []hub.Code{hub.Conflict, hub.GrantsOverlap, hub.IssuerUnreachable},
 	}, a.updateIssuer)
 	register(a, operation{
 		id: "deleteIssuer", method: http.MethodDelete, path: one, tag: "Issuers", status: http.StatusNoContent,
@@ -205,25 +207,31 @@ func (a *API) createIssuer(ctx context.Context, c *call, in *IssuerCreateRequest
 	if err := a.applyIssuer(c, in.Body, &i); err != nil {
 		return Issuer{}, err
 	}
-	err := a.change(ctx, c, func(change *store.Change, tenant hub.Tenant) (err error) {
-		if err := a.room(ctx, tenant.Limits.Issuers, a.o.Limits.Issuers, "issuers", func(ctx context.Context) (int, error) {
-			rows, err := change.AllIssuers(ctx)
-			return len(rows), err
-		}); err != nil {
-			return err
-		}
-		if err := a.keepApart(ctx, change, i); err != nil {
-			return err
-		}
-		if i, err = change.CreateIssuer(ctx, i); err != nil {
-			return err
-		}
-		return change.Audit(ctx, "issuer.create", i.ID.String(), map[string]any{"name": i.Name, "issuer": i.Issuer})
+	var created hub.Issuer
+	err := a.asking(ctx, func(asked address) error {
+		return a.change(ctx, c, func(change *store.Change, tenant hub.Tenant) (err error) {
+			if err := a.room(ctx, tenant.Limits.Issuers, a.o.Limits.Issuers, "issuers", func(ctx context.Context) (int, error) {
+				rows, err := change.AllIssuers(ctx)
+				return len(rows), err
+			}); err != nil {
+				return err
+			}
+			if err := a.keepApart(ctx, change, i); err != nil {
+				return err
+			}
+			if created, err = change.CreateIssuer(ctx, i); err != nil {
+				return err
+			}
+			if err := a.reached(created, hub.Issuer{}, asked); err != nil {
+				return err
+			}
+			return change.Audit(ctx, "issuer.create", i.ID.String(), map[string]any{"name": i.Name, "issuer": i.Issuer})
+		})
 	})
 	if err != nil {
 		return Issuer{}, err
 	}
-	return fromIssuer(i), nil
+	return fromIssuer(created), nil
 }
 
 func (a *API) listIssuers(ctx context.Context, c *call, in *IssuerListRequest) (List[Issuer], error) {
@@ -250,22 +258,24 @@ func (a *API) getIssuer(ctx context.Context, c *call, in *IssuerPath) (Issuer, e
 	return fromIssuer(i), nil
 }
 
-// changeIssuer locks the issuer of the path, checks If-Match and runs fn.
-func (a *API) changeIssuer(ctx context.Context, c *call, in IssuerPath, fn func(*store.Change, hub.Issuer) (hub.Issuer, error)) (Issuer, error) {
+// changeIssuer locks the issuer of the path, checks If-Match and runs fn, perhaps twice: see asking.
+func (a *API) changeIssuer(ctx context.Context, c *call, in IssuerPath, fn func(*store.Change, hub.Issuer, address) (hub.Issuer, error)) (Issuer, error) {
 	ref, err := in.ref()
 	if err != nil {
 		return Issuer{}, err
 	}
 	var i hub.Issuer
-	err = a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
-		if i, err = change.LockIssuer(ctx, ref); err != nil {
+	err = a.asking(ctx, func(asked address) error {
+		return a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
+			if i, err = change.LockIssuer(ctx, ref); err != nil {
+				return err
+			}
+			if err := c.match(fromIssuer(i)); err != nil {
+				return err
+			}
+			i, err = fn(change, i, asked)
 			return err
-		}
-		if err := c.match(fromIssuer(i)); err != nil {
-			return err
-		}
-		i, err = fn(change, i)
-		return err
+		})
 	})
 	if err != nil {
 		return Issuer{}, err
@@ -275,7 +285,7 @@ func (a *API) changeIssuer(ctx context.Context, c *call, in IssuerPath, fn func(
 
 // saveIssuer checks the input and writes it over i. Where it grants what it did before, that was checked then: another
 // issuer may have said since that it shares these channels.
-func (a *API) saveIssuer(ctx context.Context, c *call, change *store.Change, in IssuerInput, i hub.Issuer) (hub.Issuer, error) {
+func (a *API) saveIssuer(ctx context.Context, c *call, change *store.Change, in IssuerInput, i hub.Issuer, asked address) (hub.Issuer, error) {
 	was := i
 	if err := a.applyIssuer(c, in, &i); err != nil {
 		return i, err
@@ -285,7 +295,11 @@ func (a *API) saveIssuer(ctx context.Context, c *call, change *store.Change, in 
 			return i, err
 		}
 	}
-	return change.UpdateIssuer(ctx, i)
+	saved, err := change.UpdateIssuer(ctx, i)
+	if err != nil {
+		return i, err
+	}
+	return saved, a.reached(saved, was, asked)
 }
 
 func (a *API) putIssuer(ctx context.Context, c *call, in *IssuerPutRequest) (Issuer, error) {
@@ -298,11 +312,11 @@ func (a *API) putIssuer(ctx context.Context, c *call, in *IssuerPutRequest) (Iss
 	if err := a.applyIssuer(&call{principal: hub.Principal{Kind: hub.PrincipalSystem}}, probe, &hub.Issuer{}); err != nil {
 		return Issuer{}, err
 	}
-	replaced, err := a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer) (hub.Issuer, error) {
+	replaced, err := a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer, asked address) (hub.Issuer, error) {
 		if err := c.matchAbsent(); err != nil {
 			return i, err
 		}
-		saved, err := a.saveIssuer(ctx, c, change, IssuerInput{Name: firstOf(name, i.Name), IssuerFields: in.Body.IssuerFields}, i)
+		saved, err := a.saveIssuer(ctx, c, change, IssuerInput{Name: firstOf(name, i.Name), IssuerFields: in.Body.IssuerFields}, i, asked)
 		if err != nil {
 			return i, err
 		}
@@ -322,12 +336,12 @@ func (a *API) updateIssuer(ctx context.Context, c *call, in *IssuerPatchRequest)
 	if err := a.checkIssuerPatch(in.Body); err != nil {
 		return Issuer{}, err
 	}
-	return a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer) (hub.Issuer, error) {
+	return a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer, asked address) (hub.Issuer, error) {
 		input, err := patched(a, inputOfIssuer(i), in.Body)
 		if err != nil {
 			return i, err
 		}
-		saved, err := a.saveIssuer(ctx, c, change, input, i)
+		saved, err := a.saveIssuer(ctx, c, change, input, i, asked)
 		if err != nil {
 			return i, err
 		}
@@ -336,7 +350,7 @@ func (a *API) updateIssuer(ctx context.Context, c *call, in *IssuerPatchRequest)
 }
 
 func (a *API) deleteIssuer(ctx context.Context, c *call, in *IssuerPath) (nothing, error) {
-	_, err := a.changeIssuer(ctx, c, *in, func(change *store.Change, i hub.Issuer) (hub.Issuer, error) {
+	_, err := a.changeIssuer(ctx, c, *in, func(change *store.Change, i hub.Issuer, _ address) (hub.Issuer, error) {
 		if err := change.DeleteIssuer(ctx, i.ID); err != nil {
 			return i, err
 		}

@@ -134,7 +134,7 @@ func (a *App) setup(ctx context.Context) error {
 	if roles.API {
 		admin := api.New(api.Options{
 			Store: db, Directory: tenants, Keys: apiKeys, Verifier: tokens, Keeper: keeper, Accept: intake.Commit, PublicURL: a.url, Log: log,
-			Limits: o.Config.Limits, Retention: o.Config.Retention, Dev: o.Dev,
+			CheckIssuer: keys.Check, Limits: o.Config.Limits, Retention: o.Config.Retention, Dev: o.Dev,
 		})
 		a.mux.Handle("/v1/", admin)
 		a.mux.Handle("/openapi.yaml", admin)
