@@ -13,7 +13,7 @@ const defaultDataDir = ".tributary"
 // sampleCustomer is whom the sample payment_intent.succeeded of Stripe is from.
 const sampleCustomer = "cus_Q1w2e3r4t5"
 
-// paymentsRoute is the route that the printed line makes.
+// paymentsRoute is the route that the printed line makes; by PUT, so that it can be pasted twice.
 const paymentsRoute = `{"name":"payments","match":"event.type == 'payment_intent.succeeded'",` +
 	`"channels":["customer:{event.body.data.object.customer}"],"type":"payment_success",` +
 	`"data":"{'amount': event.body.data.object.amount}"}`
@@ -39,7 +39,7 @@ func (n next) write(w io.Writer) error {
 	stream := func(token, channel string) string {
 		return fmt.Sprintf(`curl -N -H "Authorization: Bearer $(%s token%s)" '%s/stream/%s?channel=%s'`, n.command, token, n.file.URL, n.file.Tenant, channel)
 	}
-	route := fmt.Sprintf(`curl -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d %s %s/v1/tenants/%s/routes`,
+	route := fmt.Sprintf(`curl -X PUT -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d %s %s/v1/tenants/%s/routes/payments`,
 		n.file.TenantKey, quote(paymentsRoute), n.file.URL, n.file.Tenant)
 	_, err := fmt.Fprintf(w, `
 DEV MODE: whoever reaches this hub gets a token from its issuer. Never for production.

@@ -48,15 +48,15 @@ func TestNext_RouteIsJSON(t *testing.T) {
 	words := strings.Split(shell(t, `curl() { printf '%s\n' "$@"; }
 `+lines[2]), "\n")
 	want := []string{
-		"-H", "Authorization: Bearer trb_key", "-H", "Content-Type: application/json", "-d",
+		"-X", "PUT", "-H", "Authorization: Bearer trb_key", "-H", "Content-Type: application/json", "-d",
 		`{"name":"payments","match":"event.type == 'payment_intent.succeeded'","channels":["customer:{event.body.data.object.customer}"],"type":"payment_success","data":"{'amount': event.body.data.object.amount}"}`,
-		"http://127.0.0.1:8080/v1/tenants/demo/routes",
+		"http://127.0.0.1:8080/v1/tenants/demo/routes/payments",
 	}
 	if diff := cmp.Diff(want, words); diff != "" {
 		t.Errorf("words (-want +got):\n%s", diff)
 	}
-	if !json.Valid([]byte(words[5])) {
-		t.Errorf("not JSON: %s", words[5])
+	if !json.Valid([]byte(words[7])) {
+		t.Errorf("not JSON: %s", words[7])
 	}
 }
 
