@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -20,7 +21,7 @@ func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		ID:                          id,
 		Schema:                      store.RiverSchema,
-		Logger:                      log,
+		Logger:                      slog.New(atLeast{Handler: log.Handler(), level: slog.LevelWarn}), // it counts its jobs every minute
 		Queues:                      worker.Queues(),
 		Workers:                     w.Workers(),
 		PeriodicJobs:                worker.Periodic(),
@@ -37,4 +38,26 @@ func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger)
 		return nil, fmt.Errorf("prepare River: %w", err)
 	}
 	return client, nil
+}
+
+// atLeast passes on what is that grave or graver.
+type atLeast struct {
+	slog.Handler
+
+	level slog.Level
+}
+
+// Enabled asks the handler behind too.
+func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level && h.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs keeps the level: River gives each of its services a logger of its own.
+func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeast{Handler: h.Handler.WithAttrs(attrs), level: h.level}
+}
+
+// WithGroup keeps the level.
+func (h atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{Handler: h.Handler.WithGroup(name), level: h.level}
 }

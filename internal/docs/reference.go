@@ -118,11 +118,11 @@ func (d *document) describe(method, path string, op operation) string {
 	for _, media := range slices.Sorted(maps.Keys(op.RequestBody.Content)) {
 		out.WriteString(d.fields(op.RequestBody.Content[media].Schema))
 	}
-	out.WriteString("| answer | |\n| --- | --- |\n")
+	var answers []string
 	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
-		fmt.Fprintf(&out, "| %s | %s |\n", status, cell(op.Responses[status].Description))
+		answers = append(answers, strings.TrimSpace(status+" "+op.Responses[status].Description))
 	}
-	out.WriteString("\n")
+	fmt.Fprintf(&out, "Answers: %s ([problems](/docs/problems)).\n\n", strings.Join(answers, ", "))
 	return out.String()
 }
 

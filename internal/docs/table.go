@@ -90,7 +90,7 @@ func describe(p *provider.Provider) string {
 	fact("event type", codes(p.Type))
 	fact("handshake", code(p.Handshake))
 	if p.Tolerance > 0 {
-		fact("tolerance", p.Tolerance.String())
+		fact("tolerance", fmt.Sprintf("%.0f s", p.Tolerance.Seconds()))
 	}
 	fact("replay protection", string(p.ReplayProtection))
 	fact("signature covers", string(p.Coverage))
