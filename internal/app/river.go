@@ -27,7 +27,7 @@ func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger)
 		PeriodicJobs:                worker.Periodic(),
 		RetryPolicy:                 worker.RetryPolicy{},
 		JobTimeout:                  30 * time.Second,
-		RescueStuckJobsAfter:        3 * time.Minute, // above the longest timeout of a job
+		RescueStuckJobsAfter:        90 * time.Second, // for chores; events are taken over by the nodes' beat
 		SoftStopTimeout:             10 * time.Second,
 		CompletedJobRetentionPeriod: 5 * time.Minute,
 		CancelledJobRetentionPeriod: time.Hour,

@@ -51,18 +51,33 @@ func (d *Directory) endpointByHash(hash [32]byte) *Endpoint {
 // Recheck is asked before a webhook is refused for a reason that another node may just have removed: it looks whether
 // e is still the newest, at most once a second an endpoint, and answers what is. A read that fails is Unavailable:
 // then the refusal may be our fault.
+//
+// Whoever comes while it looks waits for that look: judged by what was known before, they would be refused for it.
 func (d *Directory) Recheck(ctx context.Context, e *Endpoint) (*Endpoint, error) {
-	if !d.misses.due("recheck:" + string(e.hash[:])) {
-		return d.orGone(e.hash)
-	}
-	versions, err := d.o.Pipeline.ConfigVersions(ctx, []hub.TenantID{e.Tenant.ID})
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if versions[e.Tenant.ID] != e.Tenant.ConfigVersion {
-		if _, err := d.load(ctx, e.Tenant.ID); err != nil {
+	name := "recheck:" + string(e.hash[:])
+	_, err, _ := d.misses.flights.Do(name, func() (any, error) {
+		if !d.misses.isDue(name) {
+			return nil, nil
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
+		defer cancel()
+		versions, err := d.o.Pipeline.ConfigVersions(ctx, []hub.TenantID{e.Tenant.ID})
+		if err != nil {
 			return nil, err
 		}
+		if versions[e.Tenant.ID] != e.Tenant.ConfigVersion {
+			if _, err := d.load(ctx, e.Tenant.ID); err != nil {
+				return nil, err
+			}
+		}
+		d.misses.due(name) // only now: a look that failed is none
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return d.orGone(e.hash)
 }

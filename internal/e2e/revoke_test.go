@@ -38,3 +38,22 @@ func TestRevocation(t *testing.T) {
 		t.Error("a stream whose channel is still granted was ended")
 	}
 }
+
+// TestStream_HalfAQuery: what cannot be read is refused, or a stream that asked for one channel would have them all.
+func TestStream_HalfAQuery(t *testing.T) {
+	t.Parallel()
+	h := startHub(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.dev.URL+"/stream/demo?channel=100%", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+h.dev.TenantKey)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("half a query: %s, want 400", res.Status)
+	}
+}

@@ -73,8 +73,10 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 			return answer{}, verdict.Err()
 		}
 	}
-	if err := h.meter.AdmitWebhook(ep.Tenant.ID, ep.Tenant.Limits); err != nil { // only verified events spend the tenant's rate
-		return answer{}, err
+	if verdict.OK { // in monitor mode strangers' requests come this far: only verified events spend the tenant's rate
+		if err := h.meter.AdmitWebhook(ep.Tenant.ID, ep.Tenant.Limits); err != nil {
+			return answer{}, err
+		}
 	}
 	receipt, err := h.intake.Commit(ctx, newEvent(ep, verdict, r.Header, body, arrived))
 	if err != nil {

@@ -44,17 +44,20 @@ func (p *Pipeline) SweepNodes(ctx context.Context, silent time.Duration) (int64,
 }
 
 // TakeOver makes the events' jobs of dead nodes available again, with the attempt counted and an error that says
-// why: nodes silent for 10 s, and always mine, an id that this process had before it was killed. Behind
+// why: nodes silent for 10 s, jobs that nobody can be working any more, and always mine, an id that this process had before it was killed. Behind
 // the gate it is safe: a slow node that finishes after all does no harm.
 func (r *River) TakeOver(ctx context.Context, mine string) (jobs int64, err error) {
 	tag, err := r.pool.Exec(ctx, `
 		WITH dead AS (
-			SELECT j.id FROM tributary_river.river_job j
+			SELECT j.id, EXISTS (SELECT FROM tributary.nodes n
+			                      WHERE n.id = j.attempted_by[array_upper(j.attempted_by, 1)] AND n.beat_at > now() - interval '10 seconds') AS alive
+			  FROM tributary_river.river_job j
 			 WHERE j.state = 'running' AND j.queue = $1
 			   AND (j.attempted_by[array_upper(j.attempted_by, 1)] = $2
 			     OR NOT EXISTS (SELECT FROM tributary.nodes n
 			                     WHERE n.id = j.attempted_by[array_upper(j.attempted_by, 1)] AND n.beat_at > now() - interval '10 seconds')
-			        AND j.attempted_at < now() - interval '10 seconds') -- a node before its first beat
+			        AND j.attempted_at < now() - interval '10 seconds' -- a node before its first beat
+			     OR j.attempted_at < now() - interval '30 seconds') -- thrice what a working may take: the answer to its fetch was lost
 			 ORDER BY j.id LIMIT 1000 FOR UPDATE SKIP LOCKED                -- two nodes look at once
 		)
 		UPDATE tributary_river.river_job j
@@ -62,7 +65,7 @@ func (r *River) TakeOver(ctx context.Context, mine string) (jobs int64, err erro
 		       finalized_at = CASE WHEN attempt >= max_attempts THEN now() END, -- a check ties it to the state
 		       scheduled_at = now(),
 		       errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'trace', '',
-		           'error', 'node ' || attempted_by[array_upper(attempted_by, 1)] || ' fell silent'))
+		           'error', 'node ' || attempted_by[array_upper(attempted_by, 1)] || CASE WHEN alive THEN ' never heard of the job' ELSE ' fell silent' END))
 		  FROM dead WHERE j.id = dead.id`, job.Events, mine)
 	if err != nil {
 		return 0, fmt.Errorf("take over jobs: %w", failure(err))

@@ -59,6 +59,7 @@ func TestTakeOver(t *testing.T) {
 	}{
 		{name: "a silent node's", beat: 11, want: taken},
 		{name: "a living node's", beat: 1, want: kept, nobody: true},
+		{name: "a living node's that never heard of it", set: `attempted_at = now() - interval '31 seconds'`, beat: 1, want: taken},
 		{name: "a node's that has no row", beat: -1, want: taken},
 		{name: "fetched before the first beat", set: `attempted_at = now() - interval '3 seconds'`, beat: -1, want: kept, nobody: true},
 		{name: "mine, fetched a moment ago", set: `attempted_at = now()`, beat: 0, mine: "n", want: taken},

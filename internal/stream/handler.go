@@ -108,7 +108,10 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) 
 	if h.streams.isStopping() {
 		return nil, errStopping()
 	}
-	asked := parse(r)
+	asked, err := parse(r)
+	if err != nil {
+		return nil, err
+	}
 	admission, err := h.o.Authorize(ctx, r.PathValue("tenant"), r, asked.channels)
 	if err != nil {
 		return nil, err

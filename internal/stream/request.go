@@ -2,6 +2,7 @@ package stream
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,13 @@ type request struct {
 	since    string
 }
 
-func parse(r *http.Request) request {
-	query := r.URL.Query()
+// parse refuses a query that can be read only in part: what is dropped may be a channel, and without one the stream
+// would have all that is granted.
+func parse(r *http.Request) (request, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return request{}, hub.Errorf(hub.Malformed, "the query is not name=value pairs, percent-encoded and joined by &")
+	}
 	asked := request{
 		envelope: query.Get("envelope") == "1",
 		cursor:   r.Header.Get("Last-Event-ID"),
@@ -31,7 +37,7 @@ func parse(r *http.Request) request {
 		asked.cursor = query.Get("last_event_id")
 	}
 	asked.channels = query["channel"]
-	return asked
+	return asked, nil
 }
 
 // start is where the stream begins: the cursor, which is judged later, else last, else since, else now. What is not

@@ -23,7 +23,7 @@ type retention struct {
 }
 
 // Timeout leaves room for the waits behind long readers.
-func (*retention) Timeout(*river.Job[job.Retention]) time.Duration { return 2 * time.Minute }
+func (*retention) Timeout(*river.Job[job.Retention]) time.Duration { return 80 * time.Second }
 
 func (r *retention) Work(ctx context.Context, _ *river.Job[job.Retention]) error {
 	if err := MakePartitions(ctx, r.w.o.Pipeline, r.w.o.Now()); err != nil {
