@@ -73,7 +73,7 @@ func (d *Directory) Recheck(ctx context.Context, e *Endpoint) (*Endpoint, error)
 				return nil, err
 			}
 		}
-		d.misses.due(name) // only now: a look that failed is none
+		d.misses.note(name) // only now: a look that failed is none
 		return nil, nil
 	})
 	if err != nil {
@@ -180,7 +180,7 @@ func (l *lookups) find(ctx context.Context, name string, ask func(context.Contex
 		defer cancel()
 		id, err := ask(ctx)
 		if hub.CodeOf(err) == hub.NotFound {
-			l.due(name)
+			l.note(name)
 		}
 		return id, err
 	})
@@ -190,21 +190,18 @@ func (l *lookups) find(ctx context.Context, name string, ask func(context.Contex
 	return got.(hub.TenantID), nil
 }
 
-// due says whether nobody has asked for name within the last second, and notes that somebody does now.
-func (l *lookups) due(name string) bool {
+// note remembers that name was asked for just now.
+func (l *lookups) note(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	if now.Sub(l.asked[name]) < recheckEvery {
-		return false
-	}
 	if len(l.asked) >= lookupMemory {
 		l.pruneLocked(now)
 	}
 	l.asked[name] = now
-	return true
 }
 
+// isDue says whether nobody has asked for name within the last second.
 func (l *lookups) isDue(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
