@@ -3,8 +3,10 @@ package docs
 import (
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,50 +18,102 @@ type document struct {
 	} `json:"tags"`
 	Paths      map[string]map[string]json.RawMessage `json:"paths"`
 	Components struct {
-		Schemas map[string]schema `json:"schemas"`
+		Schemas    map[string]schema    `json:"schemas"`
+		Parameters map[string]parameter `json:"parameters"`
+		Responses  map[string]response  `json:"responses"`
 	} `json:"components"`
+
+	mentioned []string // the objects that a table leads to, in the order in which they were met
 }
 
 type operation struct {
-	Tags        []string `json:"tags"`
-	Summary     string   `json:"summary"`
-	Description string   `json:"description"`
-	OperationID string   `json:"operationId"` //nolint:tagliatelle // as OpenAPI has it
-	Parameters  []struct {
-		Name        string `json:"name"`
-		In          string `json:"in"`
-		Required    bool   `json:"required"`
-		Description string `json:"description"`
-	} `json:"parameters"`
-	RequestBody struct {
-		Content map[string]struct {
-			Schema schema `json:"schema"`
-		} `json:"content"`
-	} `json:"requestBody"` //nolint:tagliatelle // as OpenAPI has it
-	Responses map[string]struct {
-		Description string `json:"description"`
-	} `json:"responses"`
+	Tags        []string            `json:"tags"`
+	Summary     string              `json:"summary"`
+	Description string              `json:"description"`
+	OperationID string              `json:"operationId"` //nolint:tagliatelle // as OpenAPI has it
+	Parameters  []parameter         `json:"parameters"`
+	RequestBody payload             `json:"requestBody"` //nolint:tagliatelle // as OpenAPI has it
+	Responses   map[string]response `json:"responses"`
+	Security    []map[string]any    `json:"security"`
 }
 
-type schema struct {
-	Ref         string            `json:"$ref"`
-	Type        any               `json:"type"`
-	Description string            `json:"description"`
-	Properties  map[string]schema `json:"properties"`
-	Items       *schema           `json:"items"`
-	Required    []string          `json:"required"`
+type parameter struct {
+	Ref         string `json:"$ref"`
+	Name        string `json:"name"`
+	In          string `json:"in"`
+	Required    bool   `json:"required"`
+	Description string `json:"description"`
+	Schema      schema `json:"schema"`
+}
+
+type response struct {
+	payload
+	Ref string `json:"$ref"`
+}
+
+// payload is a body, by its media type.
+type payload struct {
+	Description string `json:"description"`
+	Content     map[string]struct {
+		Schema schema `json:"schema"`
+	} `json:"content"`
 }
 
 // methods in the order of the reference.
 var methods = []string{"get", "post", "put", "patch", "delete"}
 
-// apiReference lists each operation under its tag: parameters, the body's fields, answers.
-func apiReference(openAPI []byte) (string, error) {
+// What the template shows.
+type (
+	referenceView struct {
+		Tags    []tagView
+		Objects []objectView
+	}
+	tagView struct {
+		ID, Name, About string
+		Operations      []operationView
+	}
+	operationView struct {
+		ID, Method, Path, Summary, About, Credential string
+		Parameters                                   []field
+		Bodies, Answers                              []bodyView
+		Problems                                     []string // statuses
+	}
+	bodyView struct {
+		Status, About, Media string
+		Kinds                []kind  // of what is no object
+		Fields               []field // of an object
+	}
+	objectView struct {
+		Name, About string
+		Fields      []field
+	}
+)
+
+// reference lists each operation under its tag, with its parameters, bodies and answers, and below them the objects
+// that those are made of.
+func (r *renderer) reference(openAPI []byte) (body, error) {
 	var d document
 	if err := json.Unmarshal(openAPI, &d); err != nil {
-		return "", fmt.Errorf("read the API's document: %w", err)
+		return body{}, fmt.Errorf("read the API's document: %w", err)
 	}
-	byTag := map[string][]string{}
+	view, err := d.view()
+	if err != nil {
+		return body{}, err
+	}
+	var out strings.Builder
+	if err := r.operations.Execute(&out, view); err != nil {
+		return body{}, fmt.Errorf("write the reference: %w", err)
+	}
+	var outline []link
+	for _, t := range view.Tags {
+		outline = append(outline, link{Href: "#" + t.ID, Title: t.Name})
+	}
+	outline = append(outline, link{Href: "#objects", Title: "Objects"})
+	return body{html: template.HTML(out.String()), outline: outline}, nil //nolint:gosec // the template escapes
+}
+
+func (d *document) view() (referenceView, error) {
+	byTag := map[string][]operationView{}
 	for _, path := range slices.Sorted(maps.Keys(d.Paths)) {
 		for _, method := range methods {
 			raw, ok := d.Paths[path][method]
@@ -68,113 +122,98 @@ func apiReference(openAPI []byte) (string, error) {
 			}
 			var op operation
 			if err := json.Unmarshal(raw, &op); err != nil {
-				return "", fmt.Errorf("read %s %s: %w", method, path, err)
+				return referenceView{}, fmt.Errorf("read %s %s: %w", method, path, err)
 			}
 			tag := strings.Join(op.Tags, ", ")
-			byTag[tag] = append(byTag[tag], d.describe(method, path, op))
+			byTag[tag] = append(byTag[tag], d.operation(method, path, op))
 		}
 	}
-	var out strings.Builder
-	for _, tag := range d.order(byTag) {
-		fmt.Fprintf(&out, "## %s\n\n", tag)
-		for _, t := range d.Tags {
-			if t.Name == tag {
-				out.WriteString(t.Description + "\n\n")
-			}
-		}
-		for _, text := range byTag[tag] {
-			out.WriteString(text)
-		}
-	}
-	return out.String(), nil
-}
-
-// order is the document's own, then whatever it forgot.
-func (d *document) order(byTag map[string][]string) []string {
-	var order []string
+	var v referenceView
 	for _, t := range d.Tags {
-		if len(byTag[t.Name]) > 0 {
-			order = append(order, t.Name)
+		if operations := byTag[t.Name]; len(operations) > 0 {
+			v.Tags = append(v.Tags, tagView{ID: "tag-" + t.Name, Name: t.Name, About: t.Description, Operations: operations})
+			delete(byTag, t.Name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(byTag)) {
-		if !slices.Contains(order, name) {
-			order = append(order, name)
-		}
+	if len(byTag) > 0 {
+		return v, fmt.Errorf("no tag of the document describes %v", slices.Sorted(maps.Keys(byTag)))
 	}
-	return order
+	v.Objects = d.objects()
+	return v, nil
 }
 
-func (d *document) describe(method, path string, op operation) string {
-	var out strings.Builder
-	fmt.Fprintf(&out, "### %s {#%s}\n\n`%s %s`\n\n%s\n\n", op.Summary, op.OperationID, strings.ToUpper(method), path, op.Description)
-	if len(op.Parameters) > 0 {
-		out.WriteString("| parameter | in | what |\n| --- | --- | --- |\n")
-		for _, p := range op.Parameters {
-			fmt.Fprintf(&out, "| `%s`%s | %s | %s |\n", p.Name, required(p.Required), p.In, cell(p.Description))
+func (d *document) operation(method, path string, op operation) operationView {
+	v := operationView{
+		ID: op.OperationID, Method: strings.ToUpper(method), Path: path, Summary: op.Summary, About: op.Description,
+		Credential: credential(op.Security), Bodies: d.bodies("", op.RequestBody),
+	}
+	for _, p := range op.Parameters {
+		if name, ok := strings.CutPrefix(p.Ref, "#/components/parameters/"); ok {
+			p = d.Components.Parameters[name]
 		}
-		out.WriteString("\n")
+		p.Schema.Description = p.Description
+		v.Parameters = append(v.Parameters, field{Name: p.Name, In: p.In, Required: p.Required, Types: d.kinds(p.Schema, ""), What: d.about(p.Schema)})
 	}
-	for _, media := range slices.Sorted(maps.Keys(op.RequestBody.Content)) {
-		out.WriteString(d.fields(op.RequestBody.Content[media].Schema))
-	}
-	var answers []string
 	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
-		answers = append(answers, strings.TrimSpace(status+" "+op.Responses[status].Description))
-	}
-	fmt.Fprintf(&out, "Answers: %s ([problems](/docs/problems)).\n\n", strings.Join(answers, ", "))
-	return out.String()
-}
-
-// fields are the body's own, one level deep: what is deeper is in the document.
-func (d *document) fields(s schema) string {
-	s = d.resolve(s)
-	if len(s.Properties) == 0 {
-		return ""
-	}
-	var out strings.Builder
-	out.WriteString("| field | type | what |\n| --- | --- | --- |\n")
-	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-		field := s.Properties[name]
-		what := field.Description
-		if what == "" {
-			what = d.resolve(field).Description
+		answer := op.Responses[status]
+		if name, ok := strings.CutPrefix(answer.Ref, "#/components/responses/"); ok {
+			answer = d.Components.Responses[name]
 		}
-		fmt.Fprintf(&out, "| `%s`%s | %s | %s |\n", name, required(slices.Contains(s.Required, name)), d.typeOf(field), cell(what))
-	}
-	out.WriteString("\n")
-	return out.String()
-}
-
-func (d *document) resolve(s schema) schema {
-	if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {
-		return d.Components.Schemas[name]
-	}
-	return s
-}
-
-func (d *document) typeOf(s schema) string {
-	s = d.resolve(s)
-	switch t := s.Type.(type) {
-	case string:
-		if t == "array" && s.Items != nil {
-			return "list of " + d.typeOf(*s.Items)
+		if n, err := strconv.Atoi(status); err == nil && n >= 400 {
+			v.Problems = append(v.Problems, status)
+			continue
 		}
-		return t
-	case []any:
-		names := make([]string, len(t))
-		for i, name := range t {
-			names[i] = fmt.Sprint(name)
-		}
-		return strings.Join(names, " or ")
-	default:
-		return "any"
+		v.Answers = append(v.Answers, d.bodies(status, answer.payload)...)
 	}
+	return v
 }
 
-func required(yes bool) string {
-	if yes {
-		return ", required"
+// credential names what the operation takes, where that is not an API key.
+func credential(security []map[string]any) string {
+	var names []string
+	for _, one := range security {
+		names = append(names, slices.Sorted(maps.Keys(one))...)
+	}
+	switch {
+	case len(names) == 0:
+		return "No credential."
+	case slices.Contains(names, "token"):
+		return "Takes an end user's token, or an API key."
 	}
 	return ""
+}
+
+func (d *document) bodies(status string, c payload) []bodyView {
+	if len(c.Content) == 0 && status != "" {
+		return []bodyView{{Status: status, About: c.Description}}
+	}
+	var all []bodyView
+	for _, media := range slices.Sorted(maps.Keys(c.Content)) {
+		s := c.Content[media].Schema
+		v := bodyView{Status: status, About: c.Description, Media: media}
+		if v.Fields = d.fields(s, ""); len(v.Fields) == 0 {
+			v.Kinds = d.kinds(s, "")
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+func (d *document) mention(name string) {
+	if !slices.Contains(d.mentioned, name) {
+		d.mentioned = append(d.mentioned, name)
+	}
+}
+
+// objects are those that the tables lead to; describing one may lead to another.
+func (d *document) objects() []objectView {
+	d.mention("Problem")
+	var all []objectView
+	for len(all) < len(d.mentioned) {
+		name := d.mentioned[len(all)]
+		s := d.Components.Schemas[name]
+		all = append(all, objectView{Name: name, About: s.Description, Fields: d.fields(s, "")})
+	}
+	slices.SortFunc(all, func(a, b objectView) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
