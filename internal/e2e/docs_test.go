@@ -2,18 +2,24 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tributary-hub/tributary/internal/e2e"
 )
 
-// TestDocs runs every snippet of the pages that a reader would paste, in their order, and asks for the pages.
+// TestDocs runs every snippet of the pages that a reader would paste, in their order, and follows every link of the
+// pages as the hub serves them.
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	e2e.Needs(t, "curl")
@@ -27,26 +33,76 @@ func TestDocs(t *testing.T) {
 		cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", s.text)
 		cmd.Env = append(os.Environ(),
 			"PATH="+filepath.Dir(path)+":"+os.Getenv("PATH"), "TRIBUTARY_DATA_DIR="+h.dir,
-			"TRIBUTARY_URL="+h.dev.URL, "TRIBUTARY_API_KEY="+h.dev.TenantKey)
-		out, err := cmd.CombinedOutput()
+			"TRIBUTARY_URL="+h.dev.URL, "TRIBUTARY_TENANT="+h.dev.Tenant, "TRIBUTARY_API_KEY="+h.dev.TenantKey)
+		var said strings.Builder
+		cmd.Stderr = &said
+		out, err := cmd.Output()
 		cancel()
 		if err != nil {
-			t.Errorf("%s: %v\n%s\n%s", s.page, err, s.text, out)
+			t.Errorf("%s: %v\n%s\n%s%s", s.page, err, s.text, out, said.String())
+		}
+		if s.output != "" {
+			if diff := cmp.Diff(decoded(t, s.output), decoded(t, string(out))); diff != "" {
+				t.Errorf("%s: it prints something else (-page +hub):\n%s\n%s", s.page, s.text, diff)
+			}
 		}
 	}
-	for _, path := range []string{"/docs", "/docs/problems", "/docs/api", "/docs/providers/stripe", "/openapi.yaml", "/openapi.json", "/openapi-3.0.yaml"} {
-		res, err := http.Get(h.dev.URL + path)
+	crawl(t, h.dev.URL)
+}
+
+func decoded(t *testing.T, text string) any {
+	t.Helper()
+	var value any
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Errorf("%v: %s", err, text)
+	}
+	return value
+}
+
+// crawl follows every link that stays on the hub, anchors too: the pages are made of the real API's document here.
+func crawl(t *testing.T, hub string) {
+	t.Helper()
+	hrefs := regexp.MustCompile(` href="([^"]*)"`)
+	seen := map[string]string{}
+	for queue := []string{"/docs"}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		if _, done := seen[at]; done {
+			continue
+		}
+		res, err := http.Get(hub + at)
 		if err != nil {
 			t.Fatal(err)
 		}
+		body, err := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			t.Errorf("%s: %s", path, res.Status)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s, %v", at, res.Status, err)
 		}
+		seen[at] = string(body)
+		for _, match := range hrefs.FindAllStringSubmatch(seen[at], -1) {
+			if path, _, _ := strings.Cut(match[1], "#"); strings.HasPrefix(path, "/") {
+				queue = append(queue, path)
+			}
+		}
+	}
+	for at, html := range seen {
+		for _, match := range hrefs.FindAllStringSubmatch(html, -1) {
+			path, anchor, hasAnchor := strings.Cut(match[1], "#")
+			if path == "" {
+				path = at
+			}
+			if hasAnchor && !strings.Contains(seen[path], ` id="`+anchor+`"`) {
+				t.Errorf("%s: there is no place %s", at, match[1])
+			}
+		}
+	}
+	if len(seen) < 20 {
+		t.Errorf("the links of the pages lead to %d places only", len(seen))
 	}
 }
 
-type snippet struct{ page, text string }
+// A snippet is a command of a page, and what the page says that it prints, as JSON; "": nothing is said.
+type snippet struct{ page, text, output string }
 
 // snippets are the blocks of the pages that are marked "sh run": what a reader would paste.
 func snippets(t *testing.T) []snippet {
@@ -62,8 +118,12 @@ func snippets(t *testing.T) []snippet {
 			t.Fatal(err)
 		}
 		for _, part := range strings.Split(string(source), "```sh run\n")[1:] {
-			text, _, _ := strings.Cut(part, "```")
-			all = append(all, snippet{page: filepath.Base(name), text: text})
+			text, after, _ := strings.Cut(part, "```")
+			s := snippet{page: filepath.Base(name), text: text}
+			if below, ok := strings.CutPrefix(after, "\n\n```json output\n"); ok {
+				s.output, _, _ = strings.Cut(below, "```")
+			}
+			all = append(all, s)
 		}
 	}
 	if len(all) < 4 {
