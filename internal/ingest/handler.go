@@ -68,8 +68,8 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 		return answerHandshake(verdict.Handshake), nil
 	case !verdict.OK:
 		h.meter.Rejected(ep.Tenant.ID)
-		h.notes.reject(rejected{endpoint: ep, request: r, body: body, verdict: verdict, at: arrived})
-		if ep.Mode != hub.ModeMonitor {
+		within := h.notes.reject(rejected{endpoint: ep, request: r, body: body, verdict: verdict, at: arrived})
+		if ep.Mode != hub.ModeMonitor || !within { // past its share a stranger stores nothing, in monitor mode neither
 			return answer{}, verdict.Err()
 		}
 	}
@@ -153,6 +153,9 @@ func requestOf(ep *directory.Endpoint, r *http.Request, body []byte, at time.Tim
 // bodyTimeout bounds the reading of a body; providers wait 10 s for the whole answer.
 const bodyTimeout = 30 * time.Second
 
+// firstBuffer is what a request gets before its body came: a header alone must not cost what it promises.
+const firstBuffer = 32 << 10
+
 // readBody reads the raw bytes once. A body above the cap is refused, never truncated; a compressed one is refused,
 // since what was signed is not known then.
 func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
@@ -163,7 +166,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error)
 		return nil, tooLarge(limit)
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // a server without deadlines waits for its client
-	buffer := make([]byte, 0, max(512, r.ContentLength+1))                         // one more, so that EOF shows without growing
+	buffer := make([]byte, 0, min(max(512, r.ContentLength+1), firstBuffer))       // one more, so that EOF shows without growing
 	body, err := readAll(http.MaxBytesReader(w, r.Body, int64(limit)), buffer)
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return nil, tooLarge(limit)

@@ -372,6 +372,40 @@ func TestHandler_MonitorMode(t *testing.T) {
 	}
 }
 
+// In monitor mode strangers spend their own share, never the tenant's rate, and past it they store nothing.
+func TestHandler_MonitorModeStrangers(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t)
+	to := d.endpoint(t, "stripe", func(e *hub.Endpoint) { e.Mode = hub.ModeMonitor })
+	d.change(t, func(ctx context.Context, c *store.Change) error {
+		tenant, err := c.LockTenant(ctx)
+		if err != nil {
+			return err
+		}
+		tenant.Limits = hub.Limits{WebhooksPerSecond: new(1)}
+		_, err = c.UpdateTenant(ctx, tenant)
+		return err
+	})
+	refused := 0
+	for range 60 {
+		switch got := d.post(t, to.Token, nil, []byte("{}")); got.Status {
+		case http.StatusOK:
+		case http.StatusUnauthorized:
+			refused++
+		default:
+			t.Fatalf("a stranger's: %+v", got)
+		}
+	}
+	stored := storetest.Value[int](t, d.db, `SELECT count(*) FROM tributary.events`)
+	if stored < 15 || stored > 45 || stored+refused != 60 {
+		t.Errorf("%d stored and %d refused of 60, want about the share of one address, 20", stored, refused)
+	}
+	header, body := to.signed(t)
+	if got := d.post(t, to.Token, header, body); got.Status != http.StatusOK {
+		t.Errorf("a genuine one after them: %+v", got)
+	}
+}
+
 func TestHandler_RejectionsAndUses(t *testing.T) {
 	t.Parallel()
 	d := openDoor(t)

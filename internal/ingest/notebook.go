@@ -95,15 +95,17 @@ func (n *Notebook) Stop(ctx context.Context) error {
 	}
 }
 
-// reject notes a refused webhook, unless its endpoint and sender have had their share or the queue is full.
-func (n *Notebook) reject(r rejected) {
+// reject notes a refused webhook, unless the queue is full, and says whether its sender is within its share at this
+// endpoint: past it nothing is noted.
+func (n *Notebook) reject(r rejected) (within bool) {
 	if !n.senders.Take(r.endpoint.ID, server.ClientAddr(r.request.Context())) {
-		return
+		return false
 	}
 	select {
 	case n.queue <- r:
 	default:
 	}
+	return true
 }
 
 // used counts the secrets that matched, candidates too.
