@@ -145,12 +145,17 @@ const replayAllSQL = replayPlaceSQL + `
 			ORDER BY m.position LIMIT $5::int) page) cut WHERE before < $6::int) m ON true
 	 ORDER BY m.position`
 
+// A channel is bounded, not compared for equality: the planner would then take the order by channel as given, have
+// that by position from the primary key too, and, where statistics say that few channels have nearly all messages,
+// walk through the whole log for a quiet one. Ordered by both columns only the index of channels will do. The rows
+// say where in it to begin and to end; the bounds of channel alone, which follow from them, how little that is.
 const replayChannelsSQL = replayPlaceSQL + `
 	  LEFT JOIN LATERAL (` + pageSQL + `
 		FROM (SELECT x.* FROM unnest($7::text[]) AS c(name)
 			CROSS JOIN LATERAL (SELECT ` + messageColumns + ` FROM tributary.messages m
-				WHERE m.tenant_id = $1 AND m.channel = c.name AND m.position > $2 AND m.at >= (SELECT bound FROM place) AND m.at < $4
-				ORDER BY m.position LIMIT $5::int) x
+				WHERE m.tenant_id = $1 AND (m.channel, m.position) > (c.name, $2::bigint) AND m.channel >= c.name AND m.channel <= c.name
+				  AND m.at >= (SELECT bound FROM place) AND m.at < $4
+				ORDER BY m.channel, m.position LIMIT $5::int) x
 			ORDER BY x.position LIMIT $5::int) page) cut WHERE before < $6::int) m ON true
 	 ORDER BY m.position`
 

@@ -90,13 +90,15 @@ func (p *Pipeline) LastPositions(ctx context.Context, tenant hub.TenantID, chann
 
 const dayOfSQL = `SELECT at FROM tributary.log_days WHERE tenant_id = $1 AND first_position <= $3 ORDER BY first_position DESC LIMIT 1`
 
+// Which index it takes, and why, is told at replayChannelsSQL.
 const lastPositionsSQL = `
 	WITH day AS MATERIALIZED (` + dayOfSQL + `)
 	SELECT x.position
 	  FROM unnest($2::text[]) AS c(name)
 	 CROSS JOIN LATERAL (SELECT m.position FROM tributary.messages m
-		WHERE m.tenant_id = $1 AND m.channel = c.name AND m.position >= $3 AND m.position <= $4 AND m.at >= (SELECT at FROM day) AND m.at < $5
-		ORDER BY m.position DESC LIMIT $6::int) x
+		WHERE m.tenant_id = $1 AND (m.channel, m.position) <= (c.name, $4::bigint) AND (m.channel, m.position) >= (c.name, $3::bigint)
+		  AND m.channel >= c.name AND m.channel <= c.name AND m.at >= (SELECT at FROM day) AND m.at < $5
+		ORDER BY m.channel DESC, m.position DESC LIMIT $6::int) x
 	 ORDER BY x.position DESC LIMIT $6::int`
 
 // A ChannelAt says of which channel the message at a position is.

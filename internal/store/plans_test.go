@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -169,8 +170,8 @@ var seqScan = regexp.MustCompile(`Seq Scan on (\w+)`)
 // explainAll looks at the plan of each statement; on a connection that has seen it before, at the plan it has kept.
 func explainAll(t *testing.T, when string, conn *pgx.Conn, statements []string, args map[string][]any) {
 	t.Helper()
-	for i, sql := range statements {
-		plan, err := explain(t.Context(), conn, fmt.Sprintf("s%d", i), sql, args[sql])
+	for _, sql := range statements {
+		plan, err := explain(t.Context(), conn, "COSTS OFF", sql, args[sql])
 		if err != nil {
 			t.Errorf("%s: %v\n%s", when, err, sql)
 			continue
@@ -186,8 +187,10 @@ func explainAll(t *testing.T, when string, conn *pgx.Conn, statements []string, 
 	}
 }
 
-// explain gives the generic plan of a statement: EXECUTE of a prepared one, whose arguments are literals.
-func explain(ctx context.Context, conn *pgx.Conn, name, sql string, args []any) (string, error) {
+// explain gives the generic plan of a statement: EXECUTE of a prepared one, whose arguments are literals. A
+// connection prepares each statement once.
+func explain(ctx context.Context, conn *pgx.Conn, options, sql string, args []any) (string, error) {
+	name := fmt.Sprintf("s%x", sha256.Sum224([]byte(sql)))
 	prepared, err := conn.Prepare(ctx, name, sql)
 	if err != nil {
 		return "", fmt.Errorf("prepare: %w", err)
@@ -207,7 +210,7 @@ func explain(ctx context.Context, conn *pgx.Conn, name, sql string, args []any) 
 		}
 		execute += " (" + strings.Join(literals, ", ") + ")"
 	}
-	rows, _ := conn.Query(ctx, "EXPLAIN (COSTS OFF) "+execute, pgx.QueryExecModeSimpleProtocol)
+	rows, _ := conn.Query(ctx, "EXPLAIN ("+options+") "+execute, pgx.QueryExecModeSimpleProtocol)
 	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	return strings.Join(lines, "\n"), err
 }
