@@ -214,7 +214,10 @@ func doTogether(t *testing.T, g *groupcommit.Group[string, string], items []stri
 
 func TestFlush_PanicIsKeptForTheLog(t *testing.T) {
 	t.Parallel()
-	g := groupcommit.New(groupcommit.Options[int]{}, func(context.Context, []int) ([]int, error) { panic("secret") })
+	var told []*groupcommit.PanicError
+	g := groupcommit.New(groupcommit.Options[int]{
+		Panicked: func(_ context.Context, p *groupcommit.PanicError) { told = append(told, p) },
+	}, func(context.Context, []int) ([]int, error) { panic("secret") })
 	if err := g.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +225,9 @@ func TestFlush_PanicIsKeptForTheLog(t *testing.T) {
 	var panicked *groupcommit.PanicError
 	if !errors.As(err, &panicked) || panicked.Value != "secret" || !strings.Contains(string(panicked.Stack), "failure_test.go") {
 		t.Errorf("%#v, want the value and a stack that names this file", err)
+	}
+	if len(told) != 1 || told[0] != panicked {
+		t.Errorf("told of %v, want it once", told)
 	}
 	if err := g.Stop(t.Context()); err != nil {
 		t.Error(err)

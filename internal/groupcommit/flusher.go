@@ -158,7 +158,9 @@ func (g *Group[In, Out]) call(ctx context.Context, items []In) result[Out] {
 func (g *Group[In, Out]) guardedFlush(ctx context.Context, items []In) (outs []Out, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			outs, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
+			panicked := &PanicError{Value: v, Stack: debug.Stack()}
+			g.options.Panicked(ctx, panicked)
+			outs, err = nil, panicked
 		}
 	}()
 	return g.flush(ctx, items)

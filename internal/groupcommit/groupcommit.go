@@ -39,6 +39,9 @@ type Options[In any] struct {
 	// repeat, such as a lost connection: then all get the batch's error. Never asked after a flush that
 	// ran out of time. By default always.
 	Alone func(error) bool
+	// Panicked is told of each call of flush that panicked, once, however many wait for it: log the stack
+	// there, and of the value no more than the error's text. By default nobody is told.
+	Panicked func(context.Context, *PanicError)
 	// FlushTimeout bounds one call of flush, whatever its callers' contexts say; default 10 s.
 	FlushTimeout time.Duration
 }
@@ -101,6 +104,9 @@ func withDefaults[In any](o Options[In]) Options[In] {
 	}
 	if o.Alone == nil {
 		o.Alone = func(error) bool { return true }
+	}
+	if o.Panicked == nil {
+		o.Panicked = func(context.Context, *PanicError) {}
 	}
 	if o.FlushTimeout <= 0 {
 		o.FlushTimeout = 10 * time.Second

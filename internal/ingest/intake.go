@@ -53,6 +53,9 @@ func NewIntake(o IntakeOptions) *Intake {
 		Size:       func(e hub.Event) int { return 512 + len(e.Body) + len(e.SealedBody) },
 		Turn:       func(e hub.Event) [16]byte { return e.Tenant },
 		Alone:      func(err error) bool { return !store.IsUnavailable(err) }, // a lost connection may have committed, and another will not help
+		Panicked: func(ctx context.Context, p *groupcommit.PanicError) {
+			o.Log.ErrorContext(ctx, "committing panicked", "error", p, "stack", string(p.Stack))
+		},
 	}, func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
 		receipts, err := o.Insert(ctx, events)
 		i.metrics.flushed(len(events), err)

@@ -1,14 +1,18 @@
 package ingest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/ingest"
@@ -159,4 +163,26 @@ func newKeeper(t *testing.T) *secret.Keeper {
 		t.Fatal(err)
 	}
 	return keeper
+}
+
+// A panic under a commit is logged where it was thrown, without its value.
+func TestCommit_Panics(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	intake := ingest.NewIntake(ingest.IntakeOptions{
+		Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Insert: func(context.Context, []hub.Event) ([]hub.Receipt, error) { panic("4111 1111 1111 1111") },
+	})
+	if err := intake.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := intake.Commit(t.Context(), hub.Event{Provider: "stripe"}); hub.CodeOf(err) != hub.Internal {
+		t.Errorf("commit: %v", err)
+	}
+	if err := intake.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "intake_test.go") || strings.Contains(log.String(), "4111") || strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("the log does not say once where it panicked, and nothing else:\n%s", &log)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +19,7 @@ import (
 type Options struct {
 	Pipeline *store.Pipeline       // required
 	Metrics  prometheus.Registerer // required
+	Log      *slog.Logger          // required
 }
 
 // An Appender adds units to their tenants' logs. A flush takes tenants in turn, so that a loud one does not hold up
@@ -46,6 +48,9 @@ func NewAppender(o Options) *Appender {
 		Size:       sizeOf,
 		Turn:       func(u hub.Unit) [16]byte { return u.Tenant },
 		Alone:      func(err error) bool { return !store.IsUnavailable(err) },
+		Panicked: func(ctx context.Context, p *groupcommit.PanicError) {
+			o.Log.ErrorContext(ctx, "appending panicked", "error", p, "stack", string(p.Stack))
+		},
 	}, func(ctx context.Context, units []hub.Unit) ([]hub.Placed, error) {
 		placed, err := o.Pipeline.Append(ctx, units)
 		a.metrics.flushed(len(units), err)
@@ -55,8 +60,8 @@ func NewAppender(o Options) *Appender {
 	return a
 }
 
-// Append adds the unit and says where its messages stand. hub.Unavailable where the queue is full or the database
-// does not answer: then a unit of an event may be tried again, since its working passes once.
+// Append adds the unit and says where its messages stand. hub.Unavailable where the queue is full, or the database
+// does not answer before ctx ends: then a unit of an event may be tried again, since its working passes once.
 func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
 	placed, err := a.group.Do(ctx, u)
 	switch {
@@ -64,6 +69,8 @@ func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
 		return hub.Placed{}, hub.Errorf(hub.Unavailable, "too many messages wait to be appended")
 	case errors.Is(err, groupcommit.ErrStopped):
 		return hub.Placed{}, hub.Errorf(hub.Unavailable, "the hub is stopping")
+	case err != nil && ctx.Err() != nil:
+		return hub.Placed{}, hub.Errorf(hub.Unavailable, "the messages were not appended in time")
 	case err != nil:
 		return hub.Placed{}, fmt.Errorf("append messages: %w", err)
 	}

@@ -1,7 +1,10 @@
 package publish_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -14,7 +17,7 @@ import (
 
 func startAppender(t *testing.T, db *storetest.DB) *publish.Appender {
 	t.Helper()
-	a := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: prometheus.NewRegistry()})
+	a := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -110,5 +113,24 @@ func TestAppend_Stopped(t *testing.T) {
 	}
 	if _, err := a.Append(t.Context(), working(db.Tenant(t), hub.NewID[hub.EventID](), "a")); hub.CodeOf(err) != hub.Unavailable {
 		t.Errorf("append after stop: %v, want unavailable", err)
+	}
+}
+
+// A panic under an append is logged where it was thrown.
+func TestAppend_Panics(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	a := publish.NewAppender(publish.Options{Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil))}) // no pipeline
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Append(t.Context(), working(hub.NewID[hub.TenantID](), hub.NewID[hub.EventID](), "a")); hub.CodeOf(err) != hub.Internal {
+		t.Errorf("append: %v", err)
+	}
+	if err := a.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "append.go") || strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("the log does not say once where it panicked:\n%s", &log)
 	}
 }

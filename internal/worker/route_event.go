@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 
 	"github.com/riverqueue/river"
 
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/job"
 	"github.com/tributary-hub/tributary/internal/routing"
@@ -22,21 +24,25 @@ type routeEvent struct {
 	w *Worker
 }
 
-// snooze is how long a job waits after a failure of ours that passes: it burns no attempt.
-const snooze = 250 * time.Millisecond
+const (
+	workingTime = 10 * time.Second       // of one working, waits for the append included
+	snooze      = 250 * time.Millisecond // how long a job waits after a failure of ours that passes: it burns no attempt
+)
 
-// Timeout bounds one working, waits for the append included.
-func (*routeEvent) Timeout(*river.Job[job.RouteEvent]) time.Duration { return 10 * time.Second }
+// Timeout bounds one working.
+func (r *routeEvent) Timeout(*river.Job[job.RouteEvent]) time.Duration { return r.w.workingTime }
 
-// Work ends in one of four ways: done; snoozed, when Postgres is away; failed, to be tried again; given up, at the
-// last attempt, when the outcome says so in the event's trail.
+var errPanicked = errors.New("the working of the event panicked")
+
+// Work ends in one of four ways: done; snoozed, when Postgres is away or hangs, or the process stops; failed, to be
+// tried again; given up, at the last attempt, when the outcome says so in the event's trail.
 func (r *routeEvent) Work(ctx context.Context, j *river.Job[job.RouteEvent]) error {
 	err := r.work(ctx, j.Args)
 	switch {
 	case err == nil:
 		r.w.metrics.worked.WithLabelValues("done").Inc()
 		return nil
-	case store.IsUnavailable(err):
+	case store.IsUnavailable(err), errors.Is(err, context.Canceled): // the process stops, others go on
 		r.w.metrics.worked.WithLabelValues("snoozed").Inc()
 		return river.JobSnooze(snooze)
 	case j.Attempt < j.MaxAttempts:
@@ -44,7 +50,8 @@ func (r *routeEvent) Work(ctx context.Context, j *river.Job[job.RouteEvent]) err
 		return err
 	}
 	r.w.metrics.worked.WithLabelValues("given_up").Inc()
-	if gaveUp := r.w.giveUp(ctx, j.Args, err.Error()); gaveUp != nil {
+	r.w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Args.Tenant, "event", j.Args.Event, "error", err)
+	if gaveUp := r.w.giveUp(ctx, j.Args, reason(err)); gaveUp != nil {
 		return errors.Join(err, gaveUp) // the sweep finds it
 	}
 	return err
@@ -55,23 +62,16 @@ func (r *routeEvent) Work(ctx context.Context, j *river.Job[job.RouteEvent]) err
 func (r *routeEvent) work(ctx context.Context, args job.RouteEvent) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.w.o.Log.ErrorContext(ctx, "working panicked", "tenant", args.Tenant, "event", args.Event, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = errors.New("the working of this event panicked")
+			r.w.o.Log.ErrorContext(ctx, "working panicked", "tenant", args.Tenant, "event", args.Event, "panic", panicText(p), "stack", string(debug.Stack()))
+			err = errPanicked
 		}
 	}()
-	event, err := r.w.loader.Do(ctx, store.EventRef{Tenant: args.Tenant, Event: args.Event})
-	if err != nil {
-		return fmt.Errorf("load event: %w", err)
-	}
-	if !event.Found { // its day was dropped, or its tenant deleted
-		return nil
-	}
-	tenant, err := r.w.o.Directory.TenantAt(ctx, args.Tenant, event.ConfigVersion) // an event is routed once, so never by old rules
-	if hub.CodeOf(err) == hub.NotFound {
+	event, tenant, err := r.w.load(ctx, args)
+	if hub.CodeOf(err) == hub.NotFound { // its day was dropped, or its tenant deleted
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("load routes: %w", err)
+		return err
 	}
 	name := ""
 	if ep := tenant.Endpoint(event.Endpoint); ep != nil {
@@ -92,6 +92,50 @@ func (r *routeEvent) work(ctx context.Context, args job.RouteEvent) (err error) 
 		r.w.metrics.age.Observe(r.w.o.Now().Sub(event.ReceivedAt).Seconds())
 	}
 	return nil
+}
+
+// panicText is what a log may have of a panic's value: the runtime's own texts name types and numbers, any other may
+// hold what is in the event.
+func panicText(p any) string {
+	if err, ok := p.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", p)
+}
+
+// load reads the event and its tenant with routes that are no older: an event is routed once, so never by old rules.
+// It may take half of the working's time, so that routes which run out of time have had some. hub.NotFound where the
+// event or its tenant is gone, hub.Unavailable where the time is up: that says nothing about the event.
+func (w *Worker) load(ctx context.Context, args job.RouteEvent) (store.WorkEvent, *directory.Tenant, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.workingTime/2)
+	defer cancel()
+	event, err := w.loader.Do(ctx, store.EventRef{Tenant: args.Tenant, Event: args.Event})
+	var tenant *directory.Tenant
+	switch {
+	case err == nil && !event.Found:
+		err = hub.Errorf(hub.NotFound, "no such event")
+	case err == nil:
+		tenant, err = w.o.Directory.TenantAt(ctx, args.Tenant, event.ConfigVersion)
+	}
+	if ctx.Err() != nil && hub.CodeOf(err) != hub.NotFound {
+		err = hub.Errorf(hub.Unavailable, "the event and its routes were not read in time")
+	}
+	if err != nil {
+		return store.WorkEvent{}, nil, fmt.Errorf("load event: %w", err)
+	}
+	return event, tenant, nil
+}
+
+// reason is a working's last error as its tenant reads it in the trail. What Postgres or a panic said is for the
+// operator's log: it may name addresses and statements, and quote the event.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, errPanicked):
+		return "the hub failed on this event, by a fault of its own"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "its routes took longer than an event may take"
+	}
+	return "what its routes made of it could not be stored"
 }
 
 // giveUp records that the event's working failed for good. A working that was recorded after all stays as it is.

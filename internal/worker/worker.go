@@ -33,10 +33,11 @@ type Options struct {
 
 // A Worker holds what the jobs share.
 type Worker struct {
-	o        Options
-	loader   *groupcommit.Group[store.EventRef, store.WorkEvent]
-	failures *failures
-	metrics  metrics
+	o           Options
+	workingTime time.Duration
+	loader      *groupcommit.Group[store.EventRef, store.WorkEvent]
+	failures    *failures
+	metrics     metrics
 }
 
 // New makes a Worker; its jobs run only between Start and Stop.
@@ -44,10 +45,13 @@ func New(o Options) *Worker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	w := &Worker{o: o, failures: newFailures(o), metrics: newMetrics(o.Metrics)}
+	w := &Worker{o: o, workingTime: workingTime, failures: newFailures(o), metrics: newMetrics(o.Metrics)}
 	w.loader = groupcommit.New(groupcommit.Options[store.EventRef]{
 		MaxItems: 100,
 		Alone:    func(err error) bool { return !store.IsUnavailable(err) },
+		Panicked: func(ctx context.Context, p *groupcommit.PanicError) {
+			o.Log.ErrorContext(ctx, "loading panicked", "error", p, "stack", string(p.Stack))
+		},
 	}, o.Pipeline.LoadEvents)
 	return w
 }

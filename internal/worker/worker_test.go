@@ -30,8 +30,8 @@ type shop struct {
 	tenant hub.TenantID
 }
 
-// openShop makes a shop that does not work yet.
-func openShop(t *testing.T) *shop {
+// openShop makes a shop that does not work yet. Changes are to its worker's options.
+func openShop(t *testing.T, changes ...func(*worker.Options)) *shop {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	db := storetest.New(t)
@@ -46,14 +46,18 @@ func openShop(t *testing.T) *shop {
 	t.Cleanup(pool.Close)
 	tenants, err := directory.New(directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: log})
 	must(t, err)
-	appender := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: metrics})
+	appender := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: metrics, Log: log})
 	must(t, appender.Start(ctx))
 	t.Cleanup(func() { must(t, appender.Stop(ctx)) })
 	s := &shop{DB: db, tenant: db.Tenant(t)}
-	s.worker = worker.New(worker.Options{
+	o := worker.Options{
 		Pipeline: db.Pipeline, River: pool, Directory: tenants, Appender: appender,
 		Meter: meter.New(meter.Options{Pipeline: db.Pipeline, Log: log}), Log: log, Metrics: metrics, Retention: 30 * 24 * time.Hour,
-	})
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	s.worker = worker.New(o)
 	s.river, err = river.NewClient(riverpgxv5.New(pool.Pool()), &river.Config{
 		Schema: store.RiverSchema, Logger: log, Queues: worker.Queues(), Workers: s.worker.Workers(),
 		RetryPolicy: worker.RetryPolicy{}, ReindexerSchedule: river.NeverSchedule(),
@@ -86,6 +90,16 @@ func (s *shop) await(t *testing.T) *river.Event {
 	case <-time.After(20 * time.Second):
 		t.Fatal("no job ended within 20 s")
 		return nil
+	}
+}
+
+// awaitEnd waits for the next end of a job that is no snooze.
+func (s *shop) awaitEnd(t *testing.T) *river.Event {
+	t.Helper()
+	for {
+		if e := s.await(t); e.Kind != river.EventKindJobSnoozed {
+			return e
+		}
 	}
 }
 
