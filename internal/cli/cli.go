@@ -129,13 +129,3 @@ func logger(env Env, c config.Config) *slog.Logger {
 
 // config is what the environment says.
 func (e Env) config() (config.Config, error) { return config.Load(e.Environ) } //nolint:contextcheck // it waits for nothing
-
-// lookup is the value of one variable, where a command must know whether it is set at all.
-func (e Env) lookup(name string) string {
-	for _, pair := range e.Environ {
-		if key, value, _ := strings.Cut(pair, "="); key == name {
-			return value
-		}
-	}
-	return ""
-}

@@ -26,7 +26,7 @@ func (d devCommand) Run(ctx context.Context, env Env) error {
 	c.DataDir = cmp.Or(d.DataDir, c.DataDir)
 	return dev.Run(ctx, dev.Options{
 		Config:  c,
-		Listen:  cmp.Or(d.Listen, env.lookup("TRIBUTARY_LISTEN")),
+		Listen:  cmp.Or(d.Listen, c.Listen),
 		Hosts:   d.Host,
 		Version: build(env).Version,
 		Command: env.Args[0],

@@ -23,11 +23,9 @@ type Config struct {
 	DatabaseConnections int           // the sum over all pools of a process
 	RolePrefix          string        // of the three database roles
 
-	Listen         string // host:port of the public port
-	OpsListen      string // host:port of the operator's port
+	Listen         string // host:port of the public port; "" where none is named: whoever listens has a default
+	OpsListen      string // host:port of the operator's port; likewise
 	PublicURL      *url.URL
-	TLSCertFile    string
-	TLSKeyFile     string
 	TrustedProxies []netip.Prefix
 
 	Keyset      secret.String // zero where none is named
@@ -46,33 +44,12 @@ type Config struct {
 	APIKey   secret.String // likewise; zero: what dev.json says
 }
 
-// Owner is the login of the schema's owner: its own, else the first one.
-func (c Config) Owner() secret.String {
+// Owner is the login of the schema's owner, its own, else the first one, and the variable that names it.
+func (c Config) Owner() (database secret.String, variable string) {
 	if c.OwnerDatabaseURL.IsZero() {
-		return c.DatabaseURL
+		return c.DatabaseURL, "TRIBUTARY_DATABASE_URL"
 	}
-	return c.OwnerDatabaseURL
-}
-
-// CheckServe says what production needs and the environment lacks; the error is a Problems.
-func (c Config) CheckServe() error {
-	var p Problems
-	if c.DatabaseURL.IsZero() {
-		p.addf("TRIBUTARY_DATABASE_URL: not set; name the login of the hub's database")
-	}
-	if !c.OwnerDatabaseURL.IsZero() {
-		p.addf("TRIBUTARY_OWNER_DATABASE_URL: serve does not want the owner's login; leave it to migrate and the other commands that need it")
-	}
-	if c.Keyset.IsZero() {
-		p.addf("TRIBUTARY_KEYSET: not set; `tributary keyset new` prints one")
-	}
-	if c.PublicURL == nil {
-		p.addf("TRIBUTARY_PUBLIC_URL: not set; name the address under which browsers and providers reach the hub, such as https://hub.example.com")
-	}
-	if c.TLSCertFile != "" {
-		p.addf("TRIBUTARY_TLS_CERT_FILE: this build does not serve TLS itself; end it at a proxy and unset this")
-	}
-	return p.err()
+	return c.OwnerDatabaseURL, "TRIBUTARY_OWNER_DATABASE_URL"
 }
 
 // Roles are the parts of the hub that a process runs.
@@ -121,7 +98,7 @@ func (r Roles) String() string {
 	return strings.Join(names, ",")
 }
 
-// Problems are all that is wrong, one sentence each, none with a value in it.
+// Problems are all that is wrong, one sentence each. None has a value in it that could be, or hold, a secret.
 type Problems []string //nolint:errname // a list, read one by one
 
 // Error is one message that lists them all.

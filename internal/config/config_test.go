@@ -3,7 +3,6 @@ package config_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -33,8 +32,6 @@ func TestLoad_Defaults(t *testing.T) {
 	want := config.Config{
 		DatabaseConnections: 20,
 		RolePrefix:          "tributary",
-		Listen:              ":8080",
-		OpsListen:           "127.0.0.1:9090",
 		Roles:               config.AllRoles(),
 		Retention:           720 * time.Hour,
 		Limits:              hub.DefaultLimits(),
@@ -52,17 +49,13 @@ func TestLoad_Everything(t *testing.T) {
 	t.Parallel()
 	got, err := config.Load([]string{
 		"TRIBUTARY_DATABASE_URL=postgres://hub:pw@db:5432/tributary",
-		"DATABASE_URL=postgres://other/other",
 		"TRIBUTARY_DIRECT_DATABASE_URL=postgresql://hub:pw@direct/tributary",
 		"TRIBUTARY_OWNER_DATABASE_URL=postgres:///tributary?host=/run/postgresql",
 		"TRIBUTARY_DATABASE_CONNECTIONS=50",
 		"TRIBUTARY_ROLE_PREFIX=hub_two",
 		"TRIBUTARY_LISTEN=0.0.0.0:80",
-		"PORT=9",
 		"TRIBUTARY_OPS_LISTEN=[::1]:9091",
 		"TRIBUTARY_PUBLIC_URL=https://hub.example.com/",
-		"TRIBUTARY_TLS_CERT_FILE=/tls/cert.pem",
-		"TRIBUTARY_TLS_KEY_FILE=/tls/key.pem",
 		"TRIBUTARY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,fd00::/8,::ffff:172.16.0.0/108",
 		"TRIBUTARY_KEYSET=keyset",
 		"TRIBUTARY_ROLES=stream, ingest",
@@ -93,8 +86,6 @@ func TestLoad_Everything(t *testing.T) {
 		Listen:              "0.0.0.0:80",
 		OpsListen:           "[::1]:9091",
 		PublicURL:           &url.URL{Scheme: "https", Host: "hub.example.com"},
-		TLSCertFile:         "/tls/cert.pem",
-		TLSKeyFile:          "/tls/key.pem",
 		TrustedProxies: []netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("172.16.0.0/12"),
 		},
@@ -118,20 +109,23 @@ func TestLoad_Everything(t *testing.T) {
 
 func TestLoad_Precedence(t *testing.T) {
 	t.Parallel()
+	owner := func(c config.Config) string {
+		url, variable := c.Owner()
+		return url.Reveal() + " of " + variable
+	}
 	tests := []struct {
 		name    string
 		environ []string
 		get     func(config.Config) string
 		want    string
 	}{
-		{"DATABASE_URL", []string{"DATABASE_URL=postgres://a/b"}, func(c config.Config) string { return c.DatabaseURL.Reveal() }, "postgres://a/b"},
-		{"direct is the first", []string{"DATABASE_URL=postgres://a/b"}, func(c config.Config) string { return c.DirectDatabaseURL.Reveal() }, "postgres://a/b"},
-		{"owner is the first", []string{"DATABASE_URL=postgres://a/b"}, func(c config.Config) string { return c.Owner().Reveal() }, "postgres://a/b"},
-		{"owner is its own", []string{"DATABASE_URL=postgres://a/b", "TRIBUTARY_OWNER_DATABASE_URL=postgres://o/b"}, func(c config.Config) string { return c.Owner().Reveal() }, "postgres://o/b"},
-		{"PORT", []string{"PORT=5000"}, func(c config.Config) string { return c.Listen }, ":5000"},
-		{"empty is not set", []string{"TRIBUTARY_LISTEN=", "TRIBUTARY_ROLES=", "PORT="}, func(c config.Config) string { return c.Listen + " " + c.Roles.String() }, ":8080 ingest,api,worker,stream"},
+		{"direct is the first", []string{"TRIBUTARY_DATABASE_URL=postgres://a/b"}, func(c config.Config) string { return c.DirectDatabaseURL.Reveal() }, "postgres://a/b"},
+		{"owner is the first", []string{"TRIBUTARY_DATABASE_URL=postgres://a/b"}, owner, "postgres://a/b of TRIBUTARY_DATABASE_URL"},
+		{"owner is its own", []string{"TRIBUTARY_DATABASE_URL=postgres://a/b", "TRIBUTARY_OWNER_DATABASE_URL=postgres://o/b"}, owner, "postgres://o/b of TRIBUTARY_OWNER_DATABASE_URL"},
+		{"DATABASE_URL is somebody else's", []string{"DATABASE_URL=mysql://a/b", "DATABASE_URL_FILE=/nowhere", "PORT=http"}, owner, " of TRIBUTARY_DATABASE_URL"},
+		{"empty is not set", []string{"TRIBUTARY_LISTEN=", "TRIBUTARY_ROLES="}, func(c config.Config) string { return c.Listen + " " + c.Roles.String() }, " ingest,api,worker,stream"},
 		{"the first of two counts", []string{"TRIBUTARY_TENANT=a", "TRIBUTARY_TENANT=b"}, func(c config.Config) string { return c.Tenant }, "a"},
-		{"a value with an equals sign", []string{"DATABASE_URL=postgres://a/b?sslmode=require"}, func(c config.Config) string { return c.DatabaseURL.Reveal() }, "postgres://a/b?sslmode=require"},
+		{"a value with an equals sign", []string{"TRIBUTARY_DATABASE_URL=postgres://a/b?sslmode=require"}, func(c config.Config) string { return c.DatabaseURL.Reveal() }, "postgres://a/b?sslmode=require"},
 		{"a dollar stays", []string{"TRIBUTARY_KEYSET=a$HOME"}, func(c config.Config) string { return c.Keyset.Reveal() }, "a$HOME"},
 	}
 	for _, tt := range tests {
@@ -150,39 +144,38 @@ func TestLoad_Precedence(t *testing.T) {
 
 func TestLoad_Refuses(t *testing.T) {
 	t.Parallel()
-	const list = "TRIBUTARY_EGRESS_ALLOW: a list of host:port and CIDR:port such as 10.0.0.0/8:443 or [fd00::/8]:443, with commas"
+	const exemption = " is not host:port or CIDR:port, such as 10.0.0.0/8:443 or [fd00::/8]:443"
 	const database = ": not a URL such as postgres://user:password@host:5432/database; special characters in it are percent-encoded"
 	const origin = ": not an absolute URL such as https://hub.example.com, without path, query and credentials"
 	tests := []struct{ name, setting, want string }{
 		{"database of another kind", "TRIBUTARY_DATABASE_URL=mysql://c4n4ry@x/y", "TRIBUTARY_DATABASE_URL" + database},
-		{"database as keywords", "DATABASE_URL=host=db password=c4n4ry", "DATABASE_URL" + database},
+		{"database as keywords", "TRIBUTARY_DATABASE_URL=host=db password=c4n4ry", "TRIBUTARY_DATABASE_URL" + database},
 		{"database with a raw space", "TRIBUTARY_OWNER_DATABASE_URL=postgres://u:c4n4ry x@h/d", "TRIBUTARY_OWNER_DATABASE_URL" + database},
-		{"connections below what a process needs", "TRIBUTARY_DATABASE_CONNECTIONS=2", "TRIBUTARY_DATABASE_CONNECTIONS: not a whole number from 8 to 10000"},
-		{"connections in words", "TRIBUTARY_DATABASE_CONNECTIONS=many", "TRIBUTARY_DATABASE_CONNECTIONS: not a whole number from 8 to 10000"},
-		{"role prefix", "TRIBUTARY_ROLE_PREFIX=Hub-2", "TRIBUTARY_ROLE_PREFIX: begins with a-z and has at most 50 of a-z, 0-9 and _"},
-		{"listen without a port", "TRIBUTARY_LISTEN=localhost", "TRIBUTARY_LISTEN: not an address such as 127.0.0.1:8080 or :8080"},
-		{"ops port too high", "TRIBUTARY_OPS_LISTEN=:70000", "TRIBUTARY_OPS_LISTEN: not an address such as 127.0.0.1:8080 or :8080"},
-		{"PORT that is none", "PORT=http", "PORT: not an address such as 127.0.0.1:8080 or :8080"},
+		{"connections below what a process needs", "TRIBUTARY_DATABASE_CONNECTIONS=2", `TRIBUTARY_DATABASE_CONNECTIONS: "2" is not a whole number from 8 to 10000`},
+		{"connections in words", "TRIBUTARY_DATABASE_CONNECTIONS=many", `TRIBUTARY_DATABASE_CONNECTIONS: "many" is not a whole number from 8 to 10000`},
+		{"role prefix", "TRIBUTARY_ROLE_PREFIX=Hub-2", `TRIBUTARY_ROLE_PREFIX: "Hub-2"; it begins with a-z and has at most 50 of a-z, 0-9 and _`},
+		{"listen without a port", "TRIBUTARY_LISTEN=localhost", `TRIBUTARY_LISTEN: "localhost" is not an address such as 127.0.0.1:8080 or :8080`},
+		{"ops port too high", "TRIBUTARY_OPS_LISTEN=:70000", `TRIBUTARY_OPS_LISTEN: ":70000" is not an address such as 127.0.0.1:8080 or :8080`},
 		{"public URL without a scheme", "TRIBUTARY_PUBLIC_URL=hub.example.com", "TRIBUTARY_PUBLIC_URL" + origin},
 		{"public URL with a path", "TRIBUTARY_PUBLIC_URL=https://example.com/hub", "TRIBUTARY_PUBLIC_URL" + origin},
 		{"public URL with credentials", "TRIBUTARY_PUBLIC_URL=https://u:c4n4ry@example.com", "TRIBUTARY_PUBLIC_URL" + origin},
 		{"public URL with a query", "TRIBUTARY_PUBLIC_URL=https://example.com?", "TRIBUTARY_PUBLIC_URL" + origin},
 		{"public URL without a host", "TRIBUTARY_PUBLIC_URL=https://:443", "TRIBUTARY_PUBLIC_URL" + origin},
 		{"URL of another kind", "TRIBUTARY_URL=javascript:alert(1)", "TRIBUTARY_URL" + origin},
-		{"certificate without its key", "TRIBUTARY_TLS_CERT_FILE=c.pem", "TRIBUTARY_TLS_CERT_FILE, TRIBUTARY_TLS_KEY_FILE: one without the other; set both or none"},
-		{"proxies by name", "TRIBUTARY_TRUSTED_PROXIES=10.0.0.0/8,lb.internal", "TRIBUTARY_TRUSTED_PROXIES: a list of addresses and CIDRs such as 10.0.0.0/8, with commas"},
+		{"a certificate", "TRIBUTARY_TLS_CERT_FILE=c.pem", "TRIBUTARY_TLS_CERT_FILE: this version does not serve TLS itself; end it at a proxy and unset this"},
+		{"proxies by name", "TRIBUTARY_TRUSTED_PROXIES=10.0.0.0/8,lb.internal", `TRIBUTARY_TRUSTED_PROXIES: "lb.internal" is not an address or a CIDR such as 10.0.0.0/8`},
 		{"everybody a proxy", "TRIBUTARY_TRUSTED_PROXIES=0.0.0.0/0", "TRIBUTARY_TRUSTED_PROXIES: all addresses cannot be proxies; name yours"},
 		{"everybody a proxy, in disguise", "TRIBUTARY_TRUSTED_PROXIES=::ffff:0.0.0.0/96", "TRIBUTARY_TRUSTED_PROXIES: all addresses cannot be proxies; name yours"},
-		{"unknown role", "TRIBUTARY_ROLES=ingest,router", "TRIBUTARY_ROLES: a list of ingest, api, worker and stream, with commas"},
-		{"retention in days", "TRIBUTARY_RETENTION=30d", "TRIBUTARY_RETENTION: not a duration such as 720h, from 1 to 87600 hours"},
-		{"retention below zero", "TRIBUTARY_RETENTION=-1h", "TRIBUTARY_RETENTION: not a duration such as 720h, from 1 to 87600 hours"},
-		{"limit of nothing", "TRIBUTARY_LIMIT_ROUTES=0", "TRIBUTARY_LIMIT_ROUTES: not a whole number from 1 to 1073741824"},
-		{"exemption without a port", "TRIBUTARY_EGRESS_ALLOW=10.0.0.0/8", list},
-		{"exemption of port zero", "TRIBUTARY_EGRESS_ALLOW=host:0", list},
-		{"exemption of a broken CIDR", "TRIBUTARY_EGRESS_ALLOW=10.0.0.0/99:443", list},
-		{"log level", "TRIBUTARY_LOG_LEVEL=loud", "TRIBUTARY_LOG_LEVEL: one of debug, info, warn, error"},
-		{"log format", "TRIBUTARY_LOG_FORMAT=xml", "TRIBUTARY_LOG_FORMAT: one of auto, text, json"},
-		{"source of Postgres", "TRIBUTARY_POSTGRES=docker", "TRIBUTARY_POSTGRES: one of auto, system, npm"},
+		{"unknown role", "TRIBUTARY_ROLES=ingest,router", `TRIBUTARY_ROLES: "ingest,router" is not a list of ingest, api, worker and stream, with commas`},
+		{"retention in days", "TRIBUTARY_RETENTION=30d", `TRIBUTARY_RETENTION: "30d" is not a duration such as 720h, from 1 to 87600 hours`},
+		{"retention below zero", "TRIBUTARY_RETENTION=-1h", `TRIBUTARY_RETENTION: "-1h" is not a duration such as 720h, from 1 to 87600 hours`},
+		{"limit of nothing", "TRIBUTARY_LIMIT_ROUTES=0", `TRIBUTARY_LIMIT_ROUTES: "0" is not a whole number from 1 to 1073741824`},
+		{"exemption without a port", "TRIBUTARY_EGRESS_ALLOW=10.0.0.0/8", `TRIBUTARY_EGRESS_ALLOW: "10.0.0.0/8"` + exemption},
+		{"exemption of port zero", "TRIBUTARY_EGRESS_ALLOW=host:0", `TRIBUTARY_EGRESS_ALLOW: "host:0"` + exemption},
+		{"exemption of a broken CIDR", "TRIBUTARY_EGRESS_ALLOW=10.0.0.0/99:443", `TRIBUTARY_EGRESS_ALLOW: "10.0.0.0/99:443"` + exemption},
+		{"log level", "TRIBUTARY_LOG_LEVEL=loud", `TRIBUTARY_LOG_LEVEL: "loud" is not one of debug, info, warn, error`},
+		{"log format", "TRIBUTARY_LOG_FORMAT=xml", `TRIBUTARY_LOG_FORMAT: "xml" is not one of auto, text, json`},
+		{"source of Postgres", "TRIBUTARY_POSTGRES=docker", `TRIBUTARY_POSTGRES: "docker" is not one of auto, system, npm`},
 		{"misspelt name", "TRIBUTARY_PUBLIC_ULR=c4n4ry", "TRIBUTARY_PUBLIC_ULR: no such variable; did you mean TRIBUTARY_PUBLIC_URL?"},
 		{"misspelt limit", "TRIBUTARY_LIMIT_ROUTE=3", "TRIBUTARY_LIMIT_ROUTE: no such variable; did you mean TRIBUTARY_LIMIT_ROUTES?"},
 		{"misspelt file", "TRIBUTARY_KEYSETFILE=/x", "TRIBUTARY_KEYSETFILE: no such variable; did you mean TRIBUTARY_KEYSET_FILE?"},
@@ -243,7 +236,7 @@ func TestLoad_Files(t *testing.T) {
 	}
 	url := file("url", "postgres://hub:pw@db/tributary\r\n")
 	keyset := file("keyset", "keyset\n")
-	c, err := config.Load([]string{"DATABASE_URL_FILE=" + url, "TRIBUTARY_KEYSET_FILE=" + keyset, "TRIBUTARY_API_KEY_FILE=" + file("key", "trb_x")})
+	c, err := config.Load([]string{"TRIBUTARY_DATABASE_URL_FILE=" + url, "TRIBUTARY_KEYSET_FILE=" + keyset, "TRIBUTARY_API_KEY_FILE=" + file("key", "trb_x")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,39 +258,6 @@ func TestLoad_Files(t *testing.T) {
 	_, err = config.Load([]string{"TRIBUTARY_KEYSET=a", "TRIBUTARY_KEYSET_FILE=" + keyset})
 	if diff := cmp.Diff(error(config.Problems{"TRIBUTARY_KEYSET: set, and TRIBUTARY_KEYSET_FILE as well; use one of them"}), err); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestCheckServe(t *testing.T) {
-	t.Parallel()
-	good := []string{"DATABASE_URL=postgres://a/b", "TRIBUTARY_KEYSET=k", "TRIBUTARY_PUBLIC_URL=https://hub.example.com"}
-	tests := []struct {
-		name    string
-		environ []string
-		want    []string // the names, in order
-	}{
-		{"enough", good, nil},
-		{"nothing", nil, []string{"TRIBUTARY_DATABASE_URL", "TRIBUTARY_KEYSET", "TRIBUTARY_PUBLIC_URL"}},
-		{"the owner's login", append([]string{"TRIBUTARY_OWNER_DATABASE_URL=postgres://o/b"}, good...), []string{"TRIBUTARY_OWNER_DATABASE_URL"}},
-		{"TLS", append([]string{"TRIBUTARY_TLS_CERT_FILE=c", "TRIBUTARY_TLS_KEY_FILE=k"}, good...), []string{"TRIBUTARY_TLS_CERT_FILE"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			c, err := config.Load(tt.environ)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			problems, _ := errors.AsType[config.Problems](c.CheckServe())
-			for _, problem := range problems {
-				name, _, _ := strings.Cut(problem, ":")
-				got = append(got, name)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
 	}
 }
 
@@ -349,9 +309,7 @@ func TestVariables(t *testing.T) {
 			t.Errorf("%s: twice, or without a word on what it is", v.Name)
 		}
 		documented[v.Name] = v
-		if v.Name != "DATABASE_URL" && v.Name != "PORT" { // shown as what they stand in for
-			order = append(order, v.Name)
-		}
+		order = append(order, v.Name)
 	}
 	var shown []string
 	for _, s := range (config.Config{}).Settings() {
@@ -361,7 +319,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("names (-documented +shown):\n%s", diff)
 	}
 	for name, value := range map[string]string{
-		"TRIBUTARY_LISTEN": ":8080, or :$PORT", "TRIBUTARY_RETENTION": "720h", "TRIBUTARY_DATABASE_CONNECTIONS": "20",
+		"TRIBUTARY_LISTEN": "127.0.0.1:8080", "TRIBUTARY_RETENTION": "720h", "TRIBUTARY_DATABASE_CONNECTIONS": "20",
 		"TRIBUTARY_LIMIT_BODY_BYTES": "1048576", "TRIBUTARY_LIMIT_CONNECTIONS": "", "TRIBUTARY_ROLES": "all",
 	} {
 		if got := documented[name].Default; got != value {

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -56,10 +55,9 @@ func (p *Problems) parse(env environment) Config {
 		OwnerDatabaseURL:    p.database("TRIBUTARY_OWNER_DATABASE_URL", env.OwnerDatabaseURL),
 		DatabaseConnections: p.integer("TRIBUTARY_DATABASE_CONNECTIONS", env.DatabaseConnections, minConnections, maxConnections),
 		RolePrefix:          env.RolePrefix,
+		Listen:              p.address("TRIBUTARY_LISTEN", env.Listen),
 		OpsListen:           p.address("TRIBUTARY_OPS_LISTEN", env.OpsListen),
 		PublicURL:           p.origin("TRIBUTARY_PUBLIC_URL", env.PublicURL),
-		TLSCertFile:         env.TLSCertFile,
-		TLSKeyFile:          env.TLSKeyFile,
 		TrustedProxies:      p.proxies("TRIBUTARY_TRUSTED_PROXIES", env.TrustedProxies),
 		Keyset:              secret.New(strings.TrimSpace(env.Keyset)),
 		Retention:           p.duration("TRIBUTARY_RETENTION", env.Retention, minRetention, maxRetention),
@@ -72,27 +70,15 @@ func (p *Problems) parse(env environment) Config {
 		Tenant:              env.Tenant,
 		APIKey:              secret.New(strings.TrimSpace(env.APIKey)),
 	}
-	if env.DatabaseURL == "" {
-		c.DatabaseURL = p.database("DATABASE_URL", env.PlainDatabaseURL)
-	}
 	if c.DirectDatabaseURL.IsZero() {
 		c.DirectDatabaseURL = c.DatabaseURL
 	}
-	switch {
-	case env.Listen == "" && env.Port != "":
-		c.Listen = p.address("PORT", ":"+env.Port)
-	default:
-		c.Listen = p.address("TRIBUTARY_LISTEN", cmp.Or(env.Listen, ":8080"))
-	}
 	if !rolePrefixForm.MatchString(env.RolePrefix) {
-		p.addf("TRIBUTARY_ROLE_PREFIX: begins with a-z and has at most 50 of a-z, 0-9 and _")
-	}
-	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
-		p.addf("TRIBUTARY_TLS_CERT_FILE, TRIBUTARY_TLS_KEY_FILE: one without the other; set both or none")
+		p.addf("TRIBUTARY_ROLE_PREFIX: %q; it begins with a-z and has at most 50 of a-z, 0-9 and _", env.RolePrefix)
 	}
 	roles, err := ParseRoles(env.Roles)
 	if err != nil {
-		p.addf("TRIBUTARY_ROLES: a list of ingest, api, worker and stream, with commas")
+		p.addf("TRIBUTARY_ROLES: %q is not a list of ingest, api, worker and stream, with commas", env.Roles)
 	}
 	c.Roles = roles
 	return c
@@ -131,7 +117,7 @@ func (p *Problems) origin(name, text string) *url.URL {
 func (p *Problems) integer(name, text string, low, high int) int {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
-		p.addf("%s: not a whole number from %d to %d", name, low, high)
+		p.addf("%s: %q is not a whole number from %d to %d", name, text, low, high)
 	}
 	return n
 }
@@ -139,22 +125,25 @@ func (p *Problems) integer(name, text string, low, high int) int {
 func (p *Problems) duration(name, text string, low, high time.Duration) time.Duration {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < low || d > high {
-		p.addf("%s: not a duration such as 720h, from %d to %d hours", name, int(low.Hours()), int(high.Hours()))
+		p.addf("%s: %q is not a duration such as 720h, from %d to %d hours", name, text, int(low.Hours()), int(high.Hours()))
 	}
 	return d
 }
 
 func (p *Problems) address(name, text string) string {
+	if text == "" {
+		return ""
+	}
 	_, port, err := net.SplitHostPort(text)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || strconv.FormatUint(n, 10) != port {
-		p.addf("%s: not an address such as 127.0.0.1:8080 or :8080", name)
+		p.addf("%s: %q is not an address such as 127.0.0.1:8080 or :8080", name, text)
 	}
 	return text
 }
 
 func (p *Problems) oneOf(name, text string, values ...string) string {
 	if !slices.Contains(values, text) {
-		p.addf("%s: one of %s", name, strings.Join(values, ", "))
+		p.addf("%s: %q is not one of %s", name, text, strings.Join(values, ", "))
 	}
 	return text
 }
@@ -179,7 +168,7 @@ func (p *Problems) proxies(name, text string) []netip.Prefix {
 		}
 		switch {
 		case err != nil:
-			p.addf("%s: a list of addresses and CIDRs such as 10.0.0.0/8, with commas", name)
+			p.addf("%s: %q is not an address or a CIDR such as 10.0.0.0/8", name, entry)
 			return nil
 		case prefix.Bits() == 0:
 			p.addf("%s: all addresses cannot be proxies; name yours", name)
@@ -202,7 +191,7 @@ func (p *Problems) exemptions(name, text string) []string {
 			ok = err == nil
 		}
 		if !ok {
-			p.addf("%s: a list of host:port and CIDR:port such as 10.0.0.0/8:443 or [fd00::/8]:443, with commas", name)
+			p.addf("%s: %q is not host:port or CIDR:port, such as 10.0.0.0/8:443 or [fd00::/8]:443", name, entry)
 			return nil
 		}
 	}

@@ -22,16 +22,14 @@ func (c Config) Settings() []Setting {
 		proxies = append(proxies, prefix.String())
 	}
 	all := []Setting{
-		{"TRIBUTARY_DATABASE_URL", place(c.DatabaseURL)},
-		{"TRIBUTARY_DIRECT_DATABASE_URL", place(c.DirectDatabaseURL)},
-		{"TRIBUTARY_OWNER_DATABASE_URL", place(c.OwnerDatabaseURL)},
+		{"TRIBUTARY_DATABASE_URL", Place(c.DatabaseURL)},
+		{"TRIBUTARY_DIRECT_DATABASE_URL", Place(c.DirectDatabaseURL)},
+		{"TRIBUTARY_OWNER_DATABASE_URL", Place(c.OwnerDatabaseURL)},
 		{"TRIBUTARY_DATABASE_CONNECTIONS", number(&c.DatabaseConnections)},
 		{"TRIBUTARY_ROLE_PREFIX", c.RolePrefix},
 		{"TRIBUTARY_LISTEN", c.Listen},
 		{"TRIBUTARY_OPS_LISTEN", c.OpsListen},
 		{"TRIBUTARY_PUBLIC_URL", address(c.PublicURL)},
-		{"TRIBUTARY_TLS_CERT_FILE", c.TLSCertFile},
-		{"TRIBUTARY_TLS_KEY_FILE", c.TLSKeyFile},
 		{"TRIBUTARY_TRUSTED_PROXIES", strings.Join(proxies, ",")},
 		{"TRIBUTARY_KEYSET", hidden(c.Keyset)},
 		{"TRIBUTARY_ROLES", c.Roles.String()},
@@ -76,8 +74,8 @@ func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// place says which database a URL leads to, and not as whom.
-func place(database secret.String) string {
+// Place says which database a URL leads to, and not as whom.
+func Place(database secret.String) string {
 	u, err := url.Parse(database.Reveal())
 	if err != nil || database.IsZero() {
 		return hidden(database)

@@ -81,7 +81,11 @@ func (s *source) checkNames(environ []string) {
 	}
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, "TRIBUTARY_") && !known[name] && !injected(name) {
+		switch {
+		case !strings.HasPrefix(name, "TRIBUTARY_") || known[name] || injected(name):
+		case name == "TRIBUTARY_TLS_CERT_FILE" || name == "TRIBUTARY_TLS_KEY_FILE":
+			s.problems.addf("%s: this version does not serve TLS itself; end it at a proxy and unset this", name)
+		default:
 			s.problems.addf("%s: no such variable; did you mean %s?", name, Nearest(name, known))
 		}
 	}

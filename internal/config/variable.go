@@ -14,22 +14,18 @@ import (
 //
 //nolint:tagalign // whole sentences cannot stand in columns
 type environment struct {
-	DatabaseURL         string `env:"TRIBUTARY_DATABASE_URL" secret:"yes" shown:"DATABASE_URL" what:"URL of the hub's database, with the login that serve runs as"`
-	PlainDatabaseURL    string `env:"DATABASE_URL" secret:"yes" what:"the same, where TRIBUTARY_DATABASE_URL is not set"`
+	DatabaseURL         string `env:"TRIBUTARY_DATABASE_URL" secret:"yes" what:"URL of a database that dev uses instead of a Postgres of its own, with its owner's login"`
 	DirectDatabaseURL   string `env:"TRIBUTARY_DIRECT_DATABASE_URL" secret:"yes" shown:"the first" what:"the same database past a transaction pooler, where there is one"`
-	OwnerDatabaseURL    string `env:"TRIBUTARY_OWNER_DATABASE_URL" secret:"yes" shown:"the first" what:"the owner's login, for migrate, keyset reseal, key --operator, publisher and epoch; serve refuses it"`
+	OwnerDatabaseURL    string `env:"TRIBUTARY_OWNER_DATABASE_URL" secret:"yes" shown:"the first" what:"the same database with its owner's login, where the first has another one"`
 	DatabaseConnections string `env:"TRIBUTARY_DATABASE_CONNECTIONS, default=20" what:"connections of a process, over all its pools"`
 	RolePrefix          string `env:"TRIBUTARY_ROLE_PREFIX, default=tributary" what:"begins the names of the three database roles; two hubs in one cluster need two"`
 
-	Listen         string `env:"TRIBUTARY_LISTEN" shown:":8080, or :$PORT" what:"address of the public port"`
-	Port           string `env:"PORT" what:"the public port on every address, where TRIBUTARY_LISTEN is not set"`
-	OpsListen      string `env:"TRIBUTARY_OPS_LISTEN, default=127.0.0.1:9090" what:"address of the operator's port: health, metrics, profiles"`
+	Listen         string `env:"TRIBUTARY_LISTEN" shown:"127.0.0.1:8080" what:"address of the public port"`
+	OpsListen      string `env:"TRIBUTARY_OPS_LISTEN" shown:"127.0.0.1:9090, or any that is free" what:"address of the operator's port: health, metrics, profiles"`
 	PublicURL      string `env:"TRIBUTARY_PUBLIC_URL" what:"where browsers and providers reach the hub, such as https://hub.example.com; http or https is judged by it"`
-	TLSCertFile    string `env:"TRIBUTARY_TLS_CERT_FILE" what:"certificate chain, PEM, where the hub ends TLS itself"`
-	TLSKeyFile     string `env:"TRIBUTARY_TLS_KEY_FILE" what:"its key, PEM"`
 	TrustedProxies string `env:"TRIBUTARY_TRUSTED_PROXIES" what:"addresses and CIDRs whose X-Forwarded-For is believed, with commas"`
 
-	Keyset      string `env:"TRIBUTARY_KEYSET" secret:"yes" what:"the keyset that seals secrets, as tributary keyset new prints it"`
+	Keyset      string `env:"TRIBUTARY_KEYSET" secret:"yes" shown:"one in the data folder" what:"the keyset that seals secrets in the database"`
 	Roles       string `env:"TRIBUTARY_ROLES" shown:"all" what:"what this process does: ingest, api, worker, stream, with commas"`
 	Retention   string `env:"TRIBUTARY_RETENTION, default=720h" what:"how long events and messages are kept; a tenant's can only be shorter"`
 	EgressAllow string `env:"TRIBUTARY_EGRESS_ALLOW" what:"host:port and CIDR:port that an operator's rows may reach past the guard against internal addresses, with commas"`
@@ -37,11 +33,11 @@ type environment struct {
 	LogLevel  string `env:"TRIBUTARY_LOG_LEVEL, default=info" what:"debug, info, warn or error"`
 	LogFormat string `env:"TRIBUTARY_LOG_FORMAT, default=auto" what:"text, json, or auto: text on a terminal, else json"`
 
-	DataDir  string `env:"TRIBUTARY_DATA_DIR, default=.tributary" what:"where dev keeps its data, and token, send, listen and bench look for dev.json"`
-	Postgres string `env:"TRIBUTARY_POSTGRES, default=auto" what:"where dev takes Postgres from: system (installed), npm (fetched), or auto: the first that there is"`
-	URL      string `env:"TRIBUTARY_URL" shown:"dev.json" what:"the hub that send, listen and bench speak to"`
-	Tenant   string `env:"TRIBUTARY_TENANT" shown:"dev.json" what:"the tenant that they speak for"`
-	APIKey   string `env:"TRIBUTARY_API_KEY" secret:"yes" shown:"dev.json" what:"the key that they use"`
+	DataDir  string `env:"TRIBUTARY_DATA_DIR, default=.tributary" what:"where dev keeps its data, and token and send look for its dev.json"`
+	Postgres string `env:"TRIBUTARY_POSTGRES, default=auto" what:"where dev takes Postgres from: system (installed), npm (fetched), or auto: the first that there is. PG_BINDIR names the folder of installed programs"`
+	URL      string `env:"TRIBUTARY_URL" shown:"dev.json" what:"the hub that token and send speak to"`
+	Tenant   string `env:"TRIBUTARY_TENANT" what:"kept for your own scripts; no command of this version reads it"`
+	APIKey   string `env:"TRIBUTARY_API_KEY" secret:"yes" what:"the key in the lines of these pages; no command of this version reads it"`
 }
 
 // A Variable is one name of the environment, for the documentation.

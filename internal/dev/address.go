@@ -18,6 +18,12 @@ import (
 // DefaultListen is where dev listens unless it is told otherwise.
 const DefaultListen = "127.0.0.1:8080"
 
+// The operator's port, where none is named: the first if it is free.
+const (
+	defaultOps = "127.0.0.1:9090"
+	anyOps     = "127.0.0.1:0"
+)
+
 // An address is where the hub listens and how it is reached.
 type address struct {
 	listen string   // host:port, the port no longer 0
@@ -29,46 +35,71 @@ type address struct {
 	held []net.Listener // keep the ports while the rest is prepared; released before the hub binds them
 }
 
-// reserve finds out everything about the address, and takes the port at once: that it is taken by another is told
-// before anything else is done. public is the configured URL, or nil.
-func reserve(ctx context.Context, listen string, hosts []string, public *url.URL) (*address, error) {
+// check says whether a hub may listen there, before anything is made. An error is one of usage.
+func check(listen string, hosts []string) error {
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
-		return nil, hub.Errorf(hub.Invalid, "--listen %s: not an address such as %s", listen, DefaultListen)
+		return hub.Errorf(hub.Invalid, "--listen %q: not an address such as %s", listen, DefaultListen)
 	}
 	for _, name := range hosts {
 		if _, err := netip.ParseAddr(name); err != nil && strings.ContainsAny(name, ":/ ") || name == "" {
-			return nil, hub.Errorf(hub.Invalid, "--host %s: a name or address alone, without scheme and port", name)
+			return hub.Errorf(hub.Invalid, "--host %q: a name or address alone, without scheme and port", name)
 		}
 	}
 	if !isLoopbackHost(host) && len(hosts) == 0 {
-		return nil, hub.Errorf(hub.Invalid, "--listen %s: other machines reach it, and a development hub gives tokens to anybody; name the hosts that it is to serve with --host, or listen on %s", listen, DefaultListen)
+		return hub.Errorf(hub.Invalid, "--listen %q: other machines reach it, and a development hub gives tokens to anybody; name the hosts that it is to serve with --host, or listen on %s", listen, DefaultListen)
 	}
-	held, err := bind(ctx, listen, "another `tributary dev`, perhaps; stop that, or take any free port with --listen 127.0.0.1:0")
+	return nil
+}
+
+// reserve takes both ports at once, before a Postgres is started in vain: one message tells all that are taken. public
+// is the configured URL, or nil; ops is "" where the user named none.
+func reserve(ctx context.Context, listen, ops string, hosts []string, public *url.URL) (*address, error) {
+	a := &address{hosts: slices.Clone(hosts), url: public}
+	err := errors.Join(a.reservePublic(ctx, listen), a.reserveOps(ctx, ops))
 	if err != nil {
+		a.release()
 		return nil, err
 	}
+	return a, nil
+}
+
+// reservePublic takes the public port, and finds out how it is called.
+func (a *address) reservePublic(ctx context.Context, listen string) error {
+	host, _, _ := net.SplitHostPort(listen) // checked
+	held, err := bind(ctx, listen, "stop what has it, or take any free port with --listen 127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	a.held = append(a.held, held)
 	bound := held.Addr().(*net.TCPAddr).AddrPort()
 	port := fmt.Sprint(bound.Port())
-	a := &address{listen: net.JoinHostPort(host, port), hosts: slices.Clone(hosts), self: bound.String(), held: []net.Listener{held}, url: public}
+	a.listen, a.self = net.JoinHostPort(host, port), bound.String()
+	name := host
+	if !isLoopbackHost(host) && len(a.hosts) > 0 {
+		name = a.hosts[0]
+	}
 	if bound.Addr().IsUnspecified() {
 		a.self = "127.0.0.1:" + port
 	} else {
 		a.hosts = append(a.hosts, bound.Addr().String())
 	}
 	if a.url == nil {
-		name := host
-		if !isLoopbackHost(host) {
-			name = hosts[0]
-		}
 		a.url = &url.URL{Scheme: "http", Host: net.JoinHostPort(name, port)}
 	}
-	return a, nil
+	return nil
 }
 
-// reserveOps takes the operator's port likewise.
+// reserveOps takes the operator's port; another one only where the user named none.
 func (a *address) reserveOps(ctx context.Context, listen string) error {
-	held, err := bind(ctx, listen, "set TRIBUTARY_OPS_LISTEN=127.0.0.1:0 to take any free port for health and metrics")
+	const remedy = "stop what has it, or take any free port for health and metrics with TRIBUTARY_OPS_LISTEN=" + anyOps
+	named := listen != ""
+	listen = cmp.Or(listen, defaultOps)
+	held, err := bind(ctx, listen, remedy)
+	if err != nil && !named {
+		listen = anyOps
+		held, err = bind(ctx, listen, remedy)
+	}
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -25,12 +26,13 @@ type database struct {
 	owner  secret.String // for the schema, operator's keys and dev.json
 	login  secret.String // for the hub
 	direct secret.String // the same past a pooler
+	name   string        // which one it is, for people
 	server *localpg.Server
 }
 
 // openDatabase starts or finds the database, and leaves it ready. On an error nothing runs.
 func openDatabase(ctx context.Context, f *folder, c config.Config, nodeID string, log *slog.Logger) (*database, error) {
-	if c.Owner().IsZero() {
+	if owner, _ := c.Owner(); owner.IsZero() {
 		return ownDatabase(ctx, f, c, log)
 	}
 	return givenDatabase(ctx, f, c, nodeID, log)
@@ -42,7 +44,7 @@ func ownDatabase(ctx context.Context, f *folder, c config.Config, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	d := &database{owner: secret.New(server.URL(databaseName)), server: server}
+	d := &database{owner: secret.New(server.URL(databaseName)), server: server, name: "a Postgres of its own, by the programs in " + server.BinDir()}
 	err = server.CreateDatabase(ctx, databaseName)
 	if err == nil {
 		err = d.prepare(ctx, c.RolePrefix, c.RolePrefix+"_dev", "", log)
@@ -64,9 +66,10 @@ func givenDatabase(ctx context.Context, f *folder, c config.Config, nodeID strin
 		return nil, err
 	}
 	name := c.RolePrefix + "_dev_" + nodeID[len(nodeID)-12:]
-	d := &database{owner: c.Owner()}
+	owner, variable := c.Owner()
+	d := &database{owner: owner, name: config.Place(owner) + ", named by " + variable}
 	if err := d.prepare(ctx, c.RolePrefix, name, password, log); err != nil {
-		return nil, fmt.Errorf("prepare the database that the environment names: %w", err)
+		return nil, fmt.Errorf("prepare the database that %s names: %w", variable, err)
 	}
 	for _, one := range []struct {
 		url  *secret.String
@@ -136,11 +139,13 @@ func asLogin(database secret.String, name, password string) (secret.String, erro
 	if err != nil {
 		return secret.String{}, hub.Errorf(hub.Invalid, "the database URL cannot be read") // the cause would quote it
 	}
+	// A plus is a plus to libpq and pgx, and a space to net/url.
+	u.RawQuery = strings.ReplaceAll(u.RawQuery, "+", "%2B")
 	query := u.Query()
 	for _, parameter := range []string{"user", "password", "passfile"} { // these would win
 		query.Del(parameter)
 	}
-	u.RawQuery = query.Encode()
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 	u.User = url.User(name)
 	if password != "" {
 		u.User = url.UserPassword(name, password)

@@ -36,23 +36,27 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return errors.New("interrupted before the hub was ready")
 	}
+	if err == nil {
+		_, _ = fmt.Fprintf(o.Out, "\nStopped. The data stays in %s; the same command goes on with it.\n", o.Config.DataDir) // a closed pipe is no failure now
+	}
 	return err
 }
 
 func run(ctx context.Context, o Options) error {
-	at, err := reserve(ctx, cmp.Or(o.Listen, DefaultListen), o.Hosts, o.Config.PublicURL)
-	if err != nil {
+	listen := cmp.Or(o.Listen, DefaultListen)
+	if err := check(listen, o.Hosts); err != nil {
 		return err
 	}
-	defer at.release()
-	if err := at.reserveOps(ctx, o.Config.OpsListen); err != nil {
-		return err
-	}
-	f, err := openFolder(ctx, o.Config.DataDir)
+	f, err := openFolder(ctx, o.Config.DataDir, o.Log) // before the ports: who runs here already has those too
 	if err != nil {
 		return err
 	}
 	defer f.close()
+	at, err := reserve(ctx, listen, o.Config.OpsListen, o.Hosts, o.Config.PublicURL)
+	if err != nil {
+		return err
+	}
+	defer at.release()
 	kept, err := keepOwn(f, o.Config)
 	if err != nil {
 		return err
@@ -87,7 +91,7 @@ func run(ctx context.Context, o Options) error {
 	if err := process.Start(ctx); err != nil {
 		return err
 	}
-	err = tell(o, f, describe(at, issuer, db, demo), at.ops)
+	err = tell(o, f, describe(at, issuer, db, demo), at.ops, db.name)
 	if err == nil {
 		err = wait(ctx, o.Log, process, db)
 	}
@@ -95,11 +99,11 @@ func run(ctx context.Context, o Options) error {
 }
 
 // tell says how the hub is reached, to programs and to people.
-func tell(o Options, f *folder, file File, ops string) error {
+func tell(o Options, f *folder, file File, ops, database string) error {
 	if err := f.writeFile(file); err != nil {
 		return err
 	}
-	next := newNext(cmp.Or(o.Command, "tributary"), o.Config.DataDir, f.root, file, ops)
+	next := newNext(cmp.Or(o.Command, "tributary"), o.Config.DataDir, f.root, file, ops, database)
 	if err := next.write(o.Out); err != nil {
 		return fmt.Errorf("say what to try next: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -120,6 +121,13 @@ func TestRun_DemoTenant(t *testing.T) {
 	if file.DatabaseURL != db.OwnerURL {
 		t.Error("dev.json does not name the owner's database")
 	}
+	name := storetest.Value[string](t, db, `SELECT current_database()`)
+	if database := said(t, h, "database"); !strings.HasSuffix(database, "/"+name+", named by TRIBUTARY_DATABASE_URL") {
+		t.Errorf("the database is said to be %q", database)
+	}
+	if pages := said(t, h, "docs"); pages != file.URL+"/docs" {
+		t.Errorf("the pages are said to be at %q", pages)
+	}
 }
 
 // What a user did to the demo tenant stays; what was lost comes back; the address is today's.
@@ -189,7 +197,7 @@ func TestRun_RefusedDatabases(t *testing.T) {
 			t.Fatal(err)
 		}
 		db.Exec(t, `UPDATE tributary.schema_version SET version = 0`) // a migration would fail on what is there
-		refused(t, environment(dataDir(t, nil), db.OwnerURL), "marked production")
+		refused(t, environment(dataDir(t, nil), db.OwnerURL), "127.0.0.1:0", "marked production")
 	})
 	t.Run("sealed with another keyset", func(t *testing.T) {
 		t.Parallel()
@@ -199,7 +207,7 @@ func TestRun_RefusedDatabases(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, "keyset")); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, environment(dir, db.OwnerURL), "another keyset")
+		refused(t, environment(dir, db.OwnerURL), "127.0.0.1:0", "another keyset")
 	})
 	t.Run("whose demo tenant was deleted", func(t *testing.T) {
 		t.Parallel()
@@ -208,11 +216,11 @@ func TestRun_RefusedDatabases(t *testing.T) {
 		start(t, environment(dir, db.OwnerURL), "127.0.0.1:0").stop(t)
 		db.Exec(t, `DELETE FROM tributary.routes`)
 		db.Exec(t, `DELETE FROM tributary.tenants`)
-		refused(t, environment(dir, db.OwnerURL), "not given out twice")
+		refused(t, environment(dir, db.OwnerURL), "127.0.0.1:0", "not given out twice")
 	})
 	t.Run("that does not answer", func(t *testing.T) {
 		t.Parallel()
-		refused(t, environment(dataDir(t, nil), "postgres://owner:topsecret@127.0.0.1:1/nothing"), "database")
+		refused(t, environment(dataDir(t, nil), "postgres://owner:topsecret@127.0.0.1:1/nothing"), "127.0.0.1:0", "prepare the database that TRIBUTARY_DATABASE_URL names")
 	})
 }
 
@@ -229,13 +237,14 @@ func TestRun_Addresses(t *testing.T) {
 		want              string
 		usage             bool
 	}{
-		{"a taken port", taken.Addr().String(), "", nil, "is taken", false},
+		{"a taken port", taken.Addr().String(), "", nil, "is taken: stop what has it, or take any free port with --listen", false},
 		{"a taken operator's port", "127.0.0.1:0", taken.Addr().String(), nil, "TRIBUTARY_OPS_LISTEN", false},
+		{"two taken ports, in one message", taken.Addr().String(), taken.Addr().String(), nil, "--listen 127.0.0.1:0\n" + taken.Addr().String() + " is taken", false},
 		{"everywhere, for nobody named", ":0", "", nil, "--host", true},
 		{"another network, for nobody named", "192.0.2.1:0", "", nil, "--host", true},
 		{"a name that is a URL", "127.0.0.1:0", "", []string{"http://hub.local"}, "without scheme", true},
 		{"a name with a port", "127.0.0.1:0", "", []string{"hub.local:8080"}, "without scheme", true},
-		{"no address", "8080", "", nil, "not an address", true},
+		{"no address", "8080", "", nil, `"8080": not an address`, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -247,10 +256,46 @@ func TestRun_Addresses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || (hub.CodeOf(err) == hub.Invalid) != tt.usage {
 				t.Errorf("%v; want %q, of usage: %v", err, tt.want, tt.usage)
 			}
-			if _, err := os.Stat(c.DataDir); err == nil {
+			if _, err := os.Stat(c.DataDir); err == nil && tt.usage {
 				t.Error("there is a data folder already")
 			}
+			if _, err := os.Stat(filepath.Join(c.DataDir, "postgres")); err == nil {
+				t.Error("a Postgres was made in vain")
+			}
 		})
+	}
+}
+
+// Where nobody named the operator's port, any free one will do.
+func TestRun_OperatorsPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:9090") // if it fails, somebody else has the port, which does as well
+	if err == nil {
+		t.Cleanup(func() { _ = taken.Close() })
+	}
+	db := storetest.New(t, storetest.Bare())
+	c := environment(dataDir(t, db), db.OwnerURL)
+	c.OpsListen = ""
+	get(t, said(t, start(t, c, "127.0.0.1:0"), "metrics"))
+}
+
+// A folder's name is anything that a file system takes: it goes through URLs, lists of hosts and command lines. The
+// folder has one user, and who comes second is told that, also where the port is the same.
+func TestRun_OwnDatabase(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), `a + 50%20 "or" it's Größe\`)
+	c := environment(dir, "")
+	h := start(t, c, "127.0.0.1:0")
+	file := h.file(t)
+	whole(t, file)
+	get(t, file.URL+"/healthz")
+	if database := said(t, h, "database"); !strings.HasPrefix(database, "a Postgres of its own, by the programs in /") {
+		t.Errorf("the database is %q", database)
+	}
+	refused(t, c, strings.TrimPrefix(file.URL, "http://"), "a hub runs here already")
+	h.stop(t)
+	if text := h.out.String(); !strings.Contains(text, "Stopped. The data stays in "+dir) {
+		t.Errorf("it ends with %q", text[max(0, len(text)-200):])
 	}
 }
 
@@ -299,6 +344,7 @@ func environment(dir, database string) config.Config {
 // A running is a hub in this process.
 type running struct {
 	dir  string
+	out  lockedBuffer // what it says to people
 	end  context.CancelFunc
 	err  error
 	done chan struct{} // closed when Run has returned, err is set then
@@ -315,7 +361,7 @@ func start(t *testing.T, c config.Config, listen string, hosts ...string) *runni
 		defer close(h.done)
 		h.err = dev.Run(ctx, dev.Options{
 			Config: c, Listen: listen, Hosts: hosts,
-			Log: slog.New(slog.NewTextHandler(&log, nil)), Out: onWrite(sync.OnceFunc(func() { close(said) })),
+			Log: slog.New(slog.NewTextHandler(&log, nil)), Out: io.MultiWriter(&h.out, onWrite(sync.OnceFunc(func() { close(said) }))),
 		})
 	}()
 	t.Cleanup(func() {
@@ -353,9 +399,21 @@ func (h *running) file(t *testing.T) dev.File {
 	return file
 }
 
-func refused(t *testing.T, c config.Config, want string) {
+// said is a line of the table that the hub prints: what stands after the name.
+func said(t *testing.T, h *running, name string) string {
 	t.Helper()
-	err := dev.Run(t.Context(), dev.Options{Config: c, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Out: t.Output()})
+	for line := range strings.Lines(h.out.String()) {
+		if rest, ok := strings.CutPrefix(line, "  "+name+" "); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	t.Fatalf("no line on %s in:\n%s", name, h.out.String())
+	return ""
+}
+
+func refused(t *testing.T, c config.Config, listen, want string) {
+	t.Helper()
+	err := dev.Run(t.Context(), dev.Options{Config: c, Listen: listen, Log: slog.New(slog.DiscardHandler), Out: t.Output()})
 	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "topsecret") {
 		t.Errorf("%v; want a refusal that says %q", err, want)
 	}

@@ -3,6 +3,7 @@ package dev
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -12,7 +13,7 @@ type Folder struct{ *folder }
 
 // OpenFolder makes and locks a data folder.
 func OpenFolder(ctx context.Context, dir string) (Folder, error) {
-	f, err := openFolder(ctx, dir)
+	f, err := openFolder(ctx, dir, slog.New(slog.DiscardHandler))
 	return Folder{f}, err
 }
 
@@ -46,5 +47,5 @@ func Quote(s string) string { return quote(s) }
 
 // WriteNext writes what to try next.
 func WriteNext(w io.Writer, command, dataDir, root string, file File) error {
-	return newNext(command, dataDir, root, file, "127.0.0.1:9090").write(w)
+	return newNext(command, dataDir, root, file, "127.0.0.1:9090", "a Postgres of its own").write(w)
 }

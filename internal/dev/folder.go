@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,7 +40,7 @@ type folder struct {
 }
 
 // openFolder makes the folder, or takes one that it made before, and locks it.
-func openFolder(ctx context.Context, dir string) (*folder, error) {
+func openFolder(ctx context.Context, dir string, log *slog.Logger) (*folder, error) {
 	root, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find the data folder: %w", err)
@@ -47,7 +48,7 @@ func openFolder(ctx context.Context, dir string) (*folder, error) {
 	if err := claim(root); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	lock, err := acquire(ctx, filepath.Join(root, fileLock))
+	lock, err := acquire(ctx, filepath.Join(root, fileLock), log)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func isOurs(root string) (bool, error) {
 }
 
 // acquire takes the lock file. It is freed by the end of its holder, however that comes.
-func acquire(ctx context.Context, path string) (*os.File, error) {
+func acquire(ctx context.Context, path string, log *slog.Logger) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
@@ -115,10 +116,13 @@ func acquire(ctx context.Context, path string) (*os.File, error) {
 	defer patience.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for waiting := false; ; waiting = true {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			break
+		}
+		if !waiting {
+			log.InfoContext(ctx, "another process uses the data folder; waiting for its end", "folder", filepath.Dir(path), "patience", lockPatience.String())
 		}
 		select {
 		case <-tick.C:
@@ -129,10 +133,10 @@ func acquire(ctx context.Context, path string) (*os.File, error) {
 			err = ctx.Err()
 		case <-patience.C:
 			holder, _ := io.ReadAll(io.LimitReader(file, 20))
-			err = fmt.Errorf("process %s uses it; stop that one, or name another folder with --data-dir", holder)
+			err = fmt.Errorf("a hub runs here already: process %s uses it; stop that one, or name another folder with --data-dir", holder)
 		}
 		_ = file.Close()
-		return nil, fmt.Errorf("lock the data folder %s: %w", filepath.Dir(path), err)
+		return nil, fmt.Errorf("data folder %s: %w", filepath.Dir(path), err)
 	}
 	_ = file.Truncate(0)
 	_, _ = file.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0) // for the message above alone

@@ -24,10 +24,12 @@ type next struct {
 	folder  string // as the user named it
 	file    File
 	ops     string // host:port
+
+	database string // which Postgres it is
 }
 
-func newNext(command, dataDir, root string, file File, ops string) next {
-	n := next{command: quote(command), folder: dataDir, file: file, ops: ops}
+func newNext(command, dataDir, root string, file File, ops, database string) next {
+	n := next{command: quote(command), folder: dataDir, file: file, ops: ops, database: database}
 	if filepath.Clean(dataDir) != defaultDataDir {
 		n.command = "TRIBUTARY_DATA_DIR=" + quote(root) + " " + n.command
 	}
@@ -44,10 +46,12 @@ func (n next) write(w io.Writer) error {
 	_, err := fmt.Fprintf(w, `
 DEV MODE: whoever reaches this hub gets a token from its issuer. Never for production.
 
-  hub      %s
-  issuer   %s
-  metrics  http://%s/metrics
-  data     %s (%s has keys, secrets and the database's URL)
+  hub       %s
+  docs      %s/docs
+  issuer    %s
+  metrics   http://%s/metrics
+  database  %s
+  data      %s (%s has keys, secrets and the database's URL)
 
 Try it, in a second terminal and a third:
 
@@ -65,7 +69,7 @@ Try it, in a second terminal and a third:
 
 Ctrl-C stops everything; the data stays.
 `,
-		n.file.URL, n.file.Issuer, n.ops, n.folder, FileName,
+		n.file.URL, n.file.URL, n.file.Issuer, n.ops, n.database, n.folder, FileName,
 		stream("", "demo:*"), n.command, route,
 		stream(" --sub alice --claim customer="+sampleCustomer, "customer:"+sampleCustomer))
 	return err
