@@ -35,30 +35,31 @@ func newEpoch(ask func(context.Context) (hub.Epoch, error), timeout time.Duratio
 
 func (e *epoch) doubt() { e.doubts.Add(1) }
 
-func (e *epoch) inDoubt() bool { return e.doubts.Load() != e.settled.Load() }
-
 func (e *epoch) get() hub.Epoch {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.current
 }
 
-// settle asks where the epoch is in doubt, and has told of a change when it returns. Callers share one question.
+// settle asks where the epoch is in doubt, and has told of a change when it returns. Callers share one question; one
+// that was asked before the caller's doubt arose is no answer to it.
 func (e *epoch) settle(ctx context.Context) error {
-	if !e.inDoubt() {
-		return nil
+	for doubts := e.doubts.Load(); e.settled.Load() < doubts; {
+		asked := e.flight.DoChan("", func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
+			defer cancel()
+			return nil, e.renew(ctx)
+		})
+		select {
+		case answer := <-asked:
+			if answer.Err != nil {
+				return answer.Err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	asked := e.flight.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
-		defer cancel()
-		return nil, e.renew(ctx)
-	})
-	select {
-	case answer := <-asked:
-		return answer.Err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
 
 func (e *epoch) renew(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/feed"
@@ -153,6 +154,31 @@ func TestEpochChange(t *testing.T) {
 	}
 }
 
+// What a replaying subscriber asks for next is of its own history, or a reset: whoever finds out first that the epoch
+// changed, be it the subscriber itself, nothing more is handed out under the old one.
+func TestEpochChange_FoundByReplay(t *testing.T) {
+	t.Parallel()
+	r := start(t, false, func(o *feed.Options) { o.PageMessages = 2 })
+	for range 6 {
+		r.log.append(t, "a")
+	}
+	options := r.options
+	options.Metrics = prometheus.NewRegistry()
+	r.Feed = feed.New(options) // not started: nobody asks but its subscribers
+	for _, filter := range []hub.ChannelPattern{"a", "*"} {
+		s := r.subscribe(t, feed.Start{Earliest: true}, filter)
+		s.pull(t)
+		place, _ := s.Cursor()
+		r.db.Exec(t, `UPDATE tributary.epoch SET salt = salt || 'restored'`)
+		r.Reconnected()
+		s.pull(t)
+		want := map[string]any{"reason": "epoch", "requested": place.String(), "position": 6.0}
+		if diff := cmp.Diff(want, s.last(t, "hub.reset")); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // A log that ends before what was read from it is another history, whatever the epoch says.
 func TestHeadFell(t *testing.T) {
 	t.Parallel()
@@ -229,6 +255,59 @@ func TestPostgresAway(t *testing.T) {
 		if len(s.names()) != len(s.got)+1 {
 			t.Errorf("frames %v, want messages and one hub.live", s.names())
 		}
+	}
+}
+
+// Whoever runs the hub hears that subscribers cannot read, once for each stretch of failures, and when they can again.
+func TestPostgresAway_Told(t *testing.T) {
+	t.Parallel()
+	r := start(t, false, func(o *feed.Options) { o.PageMessages = 1 })
+	r.log.append(t, "a", "a", "a", "a")
+	var subscribers []*subscriber
+	for range 3 {
+		subscribers = append(subscribers, r.subscribe(t, feed.Start{Earliest: true}, "a"))
+	}
+	for stretch := 1; stretch <= 2; stretch++ {
+		back := r.takeAway(t)
+		for _, s := range subscribers {
+			for range 4 {
+				s.pull(t)
+			}
+		}
+		if told := r.said.with("cannot be read for its subscribers"); len(told) != stretch {
+			t.Errorf("told %d times of %d stretches: %v", len(told), stretch, told)
+		}
+		back()
+		for _, s := range subscribers {
+			s.gets(t, hub.Position(stretch))
+		}
+		if told := r.said.with("can be read again for its subscribers"); len(told) != stretch {
+			t.Errorf("told %d times of the end of %d stretches: %v", len(told), stretch, told)
+		}
+	}
+}
+
+// A tenant that is deleted takes its log along, which is no damage: its subscriptions end, and nobody is alarmed.
+func TestTenantDeleted(t *testing.T) {
+	t.Parallel()
+	r := start(t, false, func(o *feed.Options) { o.PageMessages = 2 })
+	r.log.append(t, "a", "a", "a", "a")
+	live, replaying := r.subscribe(t, feed.Start{}, "a"), r.subscribe(t, feed.Start{Earliest: true}, "a")
+	live.live(t)
+	replaying.pull(t)
+	r.db.Exec(t, `DELETE FROM tributary.tenants WHERE id = $1`, r.log.tenant)
+	r.db.Exec(t, `DELETE FROM tributary.log_days WHERE tenant_id = $1`, r.log.tenant)
+	if _, err := replaying.Next(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.Wake(backplane.Wake{All: true})
+	for name, s := range map[string]*subscriber{"live": live, "replaying": replaying} {
+		if err := s.ended(t); hub.CodeOf(err) != hub.NotFound {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if alarms := append(r.said.with(`"level":"WARN"`), r.said.with(`"level":"ERROR"`)...); len(alarms) > 0 {
+		t.Errorf("logged %v", alarms)
 	}
 }
 

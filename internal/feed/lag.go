@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -10,13 +11,17 @@ import (
 	"github.com/tributary-hub/tributary/internal/store"
 )
 
+// repeated is how many reads of a subscription must fail in a row to be worth a word.
+const repeated = 2
+
 // replay is one step of a subscription that is not live: it joins the tail if it can, or reads a page of the log
-// from its own place on. That is how a resumed subscriber catches up, and one that fell behind.
+// from its own place on. That is how a resumed subscriber catches up, and one that fell behind. Its error is that of
+// a read.
 func (s *Subscription) replay(ctx context.Context) (Batch, error) {
 	if s.broken != nil {
 		return s.reset(), nil
 	}
-	if s.seam.epoch != s.feed.epoch.get() {
+	if s.epochChanged() {
 		return s.changeEpoch(ctx)
 	}
 	if frames, joined := s.join(); joined {
@@ -24,18 +29,20 @@ func (s *Subscription) replay(ctx context.Context) (Batch, error) {
 	}
 	read, err := s.readLog(ctx)
 	if err != nil {
-		return s.later(ctx, err)
+		return Batch{}, err
 	}
-	if read.Head < s.placeNow() { // another history, which the epoch may tell
+	if read.Head < s.placeNow() { // another history, which the epoch may tell, or none any more
+		if deleted, err := s.feed.endDeleted(ctx, s.tail, read.Head); deleted || err != nil {
+			return Batch{}, err
+		}
 		s.feed.doubt()
 		if err := s.feed.epoch.settle(ctx); err != nil {
-			return s.later(ctx, err)
-		}
-		if s.seam.epoch != s.feed.epoch.get() {
-			return s.changeEpoch(ctx)
+			return Batch{}, err
 		}
 	}
-	s.failed = 0
+	if s.epochChanged() { // since the first look: nothing of another history is handed out under the old epoch
+		return s.changeEpoch(ctx)
+	}
 	frames, wait := s.judge(ctx, read)
 	if s.broken != nil {
 		return s.reset(), nil
@@ -50,6 +57,9 @@ func (s *Subscription) replay(ctx context.Context) (Batch, error) {
 	}
 	return Batch{Frames: frames}, nil
 }
+
+// epochChanged says that the subscription's place is of another history.
+func (s *Subscription) epochChanged() bool { return s.seam.epoch != s.feed.epoch.get() }
 
 // join goes live and says so where that is owed.
 func (s *Subscription) join() (frames []*frame.Frame, joined bool) {
@@ -157,7 +167,7 @@ func (s *Subscription) changeEpoch(ctx context.Context) (Batch, error) {
 	now := s.feed.epoch.get()
 	place, err := s.feed.place(ctx, s.tenant, s.oldest())
 	if err != nil {
-		return s.later(ctx, err)
+		return Batch{}, err
 	}
 	s.breakOff(frame.ResetEpoch, place.Head, place)
 	s.seam.epoch = now
@@ -176,17 +186,27 @@ func (s *Subscription) reset() Batch {
 	return Batch{Frames: []*frame.Frame{frame.Reset(b.reason, b.requested, b.position, &cursor)}}
 }
 
-// later keeps the subscription where it is until Postgres answers again.
-func (s *Subscription) later(ctx context.Context, err error) (Batch, error) {
-	if ctx.Err() != nil {
-		return Batch{}, ctx.Err()
-	}
-	if s.failed == 0 && !store.IsUnavailable(err) {
-		s.feed.o.Log.ErrorContext(ctx, "a log cannot be read for a subscriber, trying on", "tenant_id", s.tenant, "error", err)
-	}
+// later keeps the subscription where it is until Postgres answers again. One failure is soon made good; of more in a
+// row whoever runs the hub hears, once for all subscriptions of a tenant.
+func (s *Subscription) later(ctx context.Context, err error) {
 	s.wakeIn(backoff(s.failed))
 	s.failed++
-	return Batch{}, nil
+	if s.failed != repeated || !s.tail.suffer() {
+		return
+	}
+	level := slog.LevelWarn
+	if !store.IsUnavailable(err) {
+		level = slog.LevelError
+	}
+	s.feed.o.Log.Log(ctx, level, "a log cannot be read for its subscribers, trying on", "tenant_id", s.tenant, "error", err)
+}
+
+// recovered ends a row of failures.
+func (s *Subscription) recovered(ctx context.Context) {
+	if s.failed >= repeated && s.tail.relieve() {
+		s.feed.o.Log.InfoContext(ctx, "a log can be read again for its subscribers", "tenant_id", s.tenant)
+	}
+	s.failed = 0
 }
 
 func (s *Subscription) wakeIn(d time.Duration) {

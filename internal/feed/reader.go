@@ -172,10 +172,31 @@ func (f *Feed) found(ctx context.Context, a ask, read store.LogRead, what findin
 		f.metrics.lost.Inc()
 		f.o.Log.ErrorContext(ctx, "messages are missing from a log, resetting its subscribers", a.describe(read)...)
 	case headFell:
+		if deleted, err := f.endDeleted(ctx, a.tail, read.Head); deleted || err != nil {
+			return // after an error each subscription asks for itself
+		}
 		f.o.Log.ErrorContext(ctx, "a log ends before what was read from it, resetting its subscribers", a.describe(read)...)
 		f.doubt()
 	case upToDate, stillMissing, floorRose, overtaken:
 	}
+}
+
+// endDeleted ends the subscriptions of a tenant that was deleted: its log went with it, which is no damage.
+func (f *Feed) endDeleted(ctx context.Context, t *tail, head hub.Position) (deleted bool, err error) {
+	if head > 0 {
+		return false, nil
+	}
+	err = f.measure(ctx, "tenants", func(ctx context.Context) error {
+		versions, err := f.o.Store.ConfigVersions(ctx, []hub.TenantID{t.tenant})
+		_, there := versions[t.tenant]
+		deleted = err == nil && !there
+		return err
+	})
+	if deleted {
+		f.o.Log.InfoContext(ctx, "a tenant was deleted, its subscriptions end", "tenant_id", t.tenant)
+		t.end(hub.Errorf(hub.NotFound, "the tenant was deleted"))
+	}
+	return deleted, err
 }
 
 // describe says for the log what was asked for and what came.

@@ -31,24 +31,26 @@ type rig struct {
 	*feed.Feed
 	db       *storetest.DB
 	registry *prometheus.Registry
+	options  feed.Options
+	said     *journal
 	log      *messageLog
 }
 
 // start makes a rig. Without a listener nothing wakes the feed but its polls and what the test says.
 func start(t testing.TB, listening bool, adjust func(*feed.Options)) *rig {
 	t.Helper()
-	r := &rig{db: storetest.New(t), registry: prometheus.NewRegistry()}
-	options := feed.Options{
-		Log: slog.New(slog.DiscardHandler), Metrics: r.registry, Store: r.db.Pipeline,
+	r := &rig{db: storetest.New(t), registry: prometheus.NewRegistry(), said: &journal{}}
+	r.options = feed.Options{
+		Log: slog.New(slog.NewJSONHandler(r.said, nil)), Metrics: r.registry, Store: r.db.Pipeline,
 		Epoch: func(ctx context.Context) (hub.Epoch, error) {
 			epoch, err := r.db.Pipeline.Epoch(ctx)
 			return hub.Epoch(epoch), err
 		},
 	}
 	if adjust != nil {
-		adjust(&options)
+		adjust(&r.options)
 	}
-	r.Feed = feed.New(options)
+	r.Feed = feed.New(r.options)
 	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +72,31 @@ func start(t testing.TB, listening bool, adjust func(*feed.Options)) *rig {
 	}
 	r.log = newLog(t, r.db)
 	return r
+}
+
+// A journal keeps what was logged.
+type journal struct {
+	mu    sync.Mutex // guards lines
+	lines []string
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, string(line))
+	return len(line), nil
+}
+
+// with gives the lines that contain a text.
+func (j *journal) with(text string) (found []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, line := range j.lines {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
 }
 
 func stop(t testing.TB, fn func(context.Context) error) {
@@ -332,6 +359,26 @@ func (s *subscriber) live(t testing.TB) {
 func (s *subscriber) gets(t testing.TB, last hub.Position) {
 	t.Helper()
 	s.until(t, fmt.Sprintf("message %d", last), func() bool { return slices.Contains(s.got, last) })
+}
+
+// ended waits for the subscription's end and gives its error. Nothing may come before.
+func (s *subscriber) ended(t testing.TB) error {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case <-s.Ready():
+		case <-timeout:
+			t.Fatal("the subscription does not end")
+		}
+		batch, err := s.Next(t.Context())
+		if err != nil {
+			return err
+		}
+		if len(batch.Frames) > 0 {
+			t.Errorf("%d frames before the end", len(batch.Frames))
+		}
+	}
 }
 
 func (s *subscriber) names() []string {

@@ -68,15 +68,21 @@ func (s *Subscription) Opening() Opening { return s.opening }
 func (s *Subscription) Ready() <-chan struct{} { return s.ready }
 
 // Next gives what has come. It never waits for a message, but it may read from Postgres for a moment; while that
-// fails the subscription keeps its place and tries again by itself. Its error is final: the feed was stopped, or ctx
-// is done.
+// fails the subscription keeps its place and tries again by itself. Its error is final: Unavailable when the feed was
+// stopped, NotFound when the tenant was deleted, or ctx is done.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 	batch, live, err := s.takeQueue()
 	if live || err != nil {
 		return batch, err
 	}
-	if batch, err = s.replay(ctx); err != nil {
-		return Batch{}, err
+	batch, err = s.replay(ctx)
+	switch {
+	case err == nil:
+		s.recovered(ctx)
+	case ctx.Err() != nil:
+		return Batch{}, ctx.Err()
+	default:
+		s.later(ctx, err)
 	}
 	batch.Cursor = hub.Cursor{Epoch: s.seam.epoch, Position: s.placeNow()}
 	return batch, nil
@@ -101,6 +107,9 @@ func (s *Subscription) Cursor() (hub.Cursor, bool) {
 func (s *Subscription) Close() {
 	if s.tail.leave(s) {
 		s.feed.metrics.subscribers.Dec()
+		if s.failed >= repeated {
+			s.tail.relieve()
+		}
 	}
 	if s.retry != nil {
 		s.retry.Stop()

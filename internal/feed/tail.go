@@ -28,6 +28,7 @@ type tail struct {
 	all      subscriptions
 	oldest   func() time.Time // of whoever came last: how far back the tenant shows its log
 	left     time.Time        // when the last subscription left
+	suffers  int              // of all: those whose own reads fail again and again
 
 	lost     hub.Position // up to here messages that should be there are missing, and were given up
 	gapSince time.Time    // zero: none is missing just now
@@ -58,6 +59,22 @@ func (t *tail) leave(s *Subscription) bool {
 		t.left = time.Now()
 	}
 	return true
+}
+
+// suffer notes that a subscription's reads fail again and again, and reports whether it is the first.
+func (t *tail) suffer() (first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.suffers++
+	return t.suffers == 1
+}
+
+// relieve notes that they do no longer, and reports whether it was the last.
+func (t *tail) relieve() (last bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.suffers--
+	return t.suffers == 0
 }
 
 func (t *tail) idle(since time.Time) bool {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/stream"
 )
@@ -424,6 +425,18 @@ func TestFeedStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.ends(t, "unavailable")
+}
+
+// Streams of a tenant that is deleted are closed, though nothing else says that their credentials ended.
+func TestTenantDeleted(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	r.log.append(t, "a")
+	c := r.connect(t, channels("a"))
+	c.until(t, "hub.live")
+	r.db.Exec(t, `DELETE FROM tributary.tenants WHERE id = $1`, r.log.tenant)
+	r.feed.Wake(backplane.Wake{All: true})
+	c.ends(t, "closed")
 }
 
 func TestStop_GivesUp(t *testing.T) {

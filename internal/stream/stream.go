@@ -98,6 +98,8 @@ func (s *stream) deliver(ctx context.Context) (end ending, over bool) {
 	switch {
 	case ctx.Err() != nil:
 		return ending{}, true
+	case hub.CodeOf(err) == hub.NotFound: // the tenant is gone
+		return ending{frame.ByeClosed}, true
 	case err != nil:
 		return ending{frame.ByeUnavailable}, true
 	}

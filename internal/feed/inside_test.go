@@ -1,0 +1,111 @@
+package feed_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/feed"
+	"github.com/tributary-hub/tributary/internal/hub"
+)
+
+// No subscription joins a tail of another epoch, nor begins one with a place whose epoch is over: it would be live
+// for ever and never be reset.
+func TestJoin_Epoch(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name                  string
+		placed, from, current hub.Epoch
+		want                  bool
+	}{
+		{"begins it", "", "aaaa", "aaaa", true},
+		{"would begin it in an epoch that is over", "", "aaaa", "bbbb", false},
+		{"joins it", "aaaa", "aaaa", "aaaa", true},
+		{"its own epoch is over, the tail's is not", "bbbb", "aaaa", "bbbb", false},
+		{"the tail's epoch is over, its own is not", "aaaa", "bbbb", "bbbb", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if joined := feed.Join(tt.placed, tt.from, tt.current); joined != tt.want {
+				t.Errorf("joined: %v", joined)
+			}
+		})
+	}
+}
+
+// Whoever doubts gets an answer to a question that was asked after the doubt arose, not to one under way.
+func TestEpoch_DoubtedMeanwhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		now, answer := hub.Epoch("aaaa"), make(chan struct{})
+		epoch := feed.NewEpoch(func(context.Context) (hub.Epoch, error) {
+			seen := now
+			<-answer
+			return seen, nil
+		})
+		settle := func(want hub.Epoch) {
+			if err := epoch.Settle(t.Context()); err != nil || epoch.Get() != want {
+				t.Errorf("epoch %s, %v; want %s", epoch.Get(), err, want)
+			}
+		}
+		var settled sync.WaitGroup
+		settled.Go(func() { settle("aaaa") })
+		synctest.Wait()
+		now = "bbbb"
+		epoch.Doubt()
+		settled.Go(func() { settle("bbbb") })
+		synctest.Wait()
+		answer <- struct{}{}
+		synctest.Wait()
+		close(answer)
+		settled.Wait()
+	})
+}
+
+// Many subscriptions that read at once take no more of Postgres than there are readers: the others wait their turn,
+// or are told to come back.
+func TestReaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := feed.New(feed.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Readers: 2, Timeout: time.Second})
+		reading, done := make(chan struct{}, 5), make(chan struct{})
+		errs := make(chan error, 5)
+		for range 4 {
+			go func() {
+				errs <- f.Borrow(t.Context(), func(context.Context) error {
+					reading <- struct{}{}
+					<-done
+					return nil
+				})
+			}()
+		}
+		synctest.Wait()
+		if n := len(reading); n != 2 {
+			t.Errorf("%d read at once, want 2", n)
+		}
+		done <- struct{}{}
+		synctest.Wait()
+		if n := len(reading); n != 3 {
+			t.Errorf("%d have read, want the third in the turn of the first", n)
+		}
+		time.Sleep(time.Second) // nobody is done: the fourth gets no turn
+		synctest.Wait()
+		close(done)
+		var refused int
+		for range 4 {
+			if err := <-errs; hub.CodeOf(err) == hub.Unavailable {
+				refused++
+			} else if err != nil {
+				t.Error(err)
+			}
+		}
+		if refused != 1 || len(reading) != 3 {
+			t.Errorf("%d refused, %d have read; want 1 and 3", refused, len(reading))
+		}
+	})
+}
