@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/directory"
@@ -159,7 +160,7 @@ const firstBuffer = 32 << 10
 // readBody reads the raw bytes once. A body above the cap is refused, never truncated; a compressed one is refused,
 // since what was signed is not known then.
 func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return nil, hub.Errorf(hub.CompressedBody, "compressed bodies are not taken")
 	}
 	if r.ContentLength > int64(limit) {

@@ -32,6 +32,7 @@ type Intake struct {
 	group   *groupcommit.Group[hub.Event, hub.Receipt]
 	keeper  *secret.Keeper
 	metrics intakeMetrics
+	log     *slog.Logger
 }
 
 // The bounds of the intake. A full queue is 503: the provider keeps the webhook and comes again.
@@ -44,7 +45,7 @@ const (
 
 // NewIntake makes an Intake; it serves nobody before Start.
 func NewIntake(o IntakeOptions) *Intake {
-	i := &Intake{keeper: o.Keeper}
+	i := &Intake{keeper: o.Keeper, log: o.Log}
 	i.group = groupcommit.New(groupcommit.Options[hub.Event]{
 		MaxItems:   flushEvents,
 		MaxBytes:   flushBytes,
@@ -68,11 +69,13 @@ func NewIntake(o IntakeOptions) *Intake {
 	return i
 }
 
-// Commit returns after the commit that holds the event. hub.Unavailable where the queue is full or the database does
-// not answer: the event may have been committed all the same, and the sender's retry is told of a duplicate.
+// Commit returns after the commit that holds the event. hub.Unavailable where the queue is full, the keyset does not
+// seal or the database does not answer: the event may have been committed all the same, and the sender's retry is
+// told of a duplicate.
 func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 	if err := i.seal(&e); err != nil {
-		return hub.Receipt{}, err
+		i.log.ErrorContext(ctx, "event not sealed", "event", e.ID, "error", err)
+		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the event's credentials cannot be sealed")
 	}
 	receipt, err := i.group.Do(ctx, e)
 	switch {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -138,6 +139,58 @@ func TestCommit_SealsCredentials(t *testing.T) {
 	want := http.Header{"Authorization": {"Basic c2VjcmV0"}, "Cookie": {"a=b"}}
 	if diff := cmp.Diff(want, store.DecodeHeader(opened)); diff != "" {
 		t.Errorf("sealed (-want +got):\n%s", diff)
+	}
+}
+
+// A full queue refuses at once, whether it is full of webhooks or of bytes, and what it took is committed.
+func TestCommit_FullQueue(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ events, size, most int }{
+		"of bytes":  {events: 200, size: 1 << 20, most: 128 + 2*8},
+		"of events": {events: 10_000, size: 0, most: 8192 + 2*400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			var committed atomic.Int64
+			intake := ingest.StartIntake(t, newKeeper(t), func(_ context.Context, events []hub.Event) ([]hub.Receipt, error) {
+				<-release
+				committed.Add(int64(len(events)))
+				return make([]hub.Receipt, len(events)), nil
+			})
+			body := make([]byte, c.size)
+			results := make(chan error, c.events)
+			for range c.events {
+				go func() {
+					_, err := intake.Commit(t.Context(), hub.Event{ID: hub.NewID[hub.EventID](), Provider: "stripe", Body: body})
+					results <- err
+				}()
+			}
+			deadline := time.After(30 * time.Second)
+			for range c.events - c.most {
+				select {
+				case err := <-results:
+					if hub.CodeOf(err) != hub.Unavailable {
+						t.Fatalf("while nothing is committed: %v", err)
+					}
+				case <-deadline:
+					t.Fatal("the queue takes all that comes")
+				}
+			}
+			close(release)
+			taken := 0
+			for range c.most {
+				switch err := <-results; {
+				case err == nil:
+					taken++
+				case hub.CodeOf(err) != hub.Unavailable:
+					t.Fatal(err)
+				}
+			}
+			if int64(taken) != committed.Load() || taken < c.most/2 {
+				t.Errorf("%d taken, %d committed; room is for %d", taken, committed.Load(), c.most)
+			}
+		})
 	}
 }
 

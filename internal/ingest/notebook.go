@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/directory"
@@ -31,6 +32,7 @@ type NotebookOptions struct {
 type Notebook struct {
 	o       NotebookOptions
 	queue   chan rejected
+	held    atomic.Int64 // bytes of the bodies in queue
 	senders *meter.Senders
 
 	mu   sync.Mutex // guards uses
@@ -52,6 +54,7 @@ type rejected struct {
 
 const (
 	queueRejected = 256
+	queueBodies   = 16 << 20 // bytes: while Postgres is away, what waits must not grow with what is sent
 	batchRejected = 32
 	wholeBody     = 64 << 10 // a larger body is kept as its first KiB and cannot be retried
 	firstBytes    = 1 << 10
@@ -101,11 +104,22 @@ func (n *Notebook) reject(r rejected) (within bool) {
 	if !n.senders.Take(r.endpoint.ID, server.ClientAddr(r.request.Context())) {
 		return false
 	}
+	n.enqueue(r)
+	return true
+}
+
+// enqueue drops r where the queue has its number or its bytes.
+func (n *Notebook) enqueue(r rejected) {
+	size := int64(len(r.body))
+	if n.held.Add(size) > queueBodies {
+		n.held.Add(-size)
+		return
+	}
 	select {
 	case n.queue <- r:
 	default:
+		n.held.Add(-size)
 	}
-	return true
 }
 
 // used counts the secrets that matched, candidates too.
@@ -150,8 +164,11 @@ func (n *Notebook) write(ctx context.Context) {
 // writeRejections writes first and what waits behind it.
 func (n *Notebook) writeRejections(ctx context.Context, first rejected) {
 	batch := []store.Rejected{n.explain(first)}
+	n.held.Add(-int64(len(first.body)))
 	for len(n.queue) > 0 && len(batch) < batchRejected {
-		batch = append(batch, n.explain(<-n.queue))
+		next := <-n.queue
+		batch = append(batch, n.explain(next))
+		n.held.Add(-int64(len(next.body)))
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -133,6 +133,20 @@ func TestDedup_GenuineEvents(t *testing.T) {
 			},
 		},
 		{
+			"generic: an id of parts of which one differs",
+			configured(t, "generic-hmac", map[string]string{"header": "X-Sig", "id": "json:a+json:b+json:c"}),
+			func(t *rapid.T) (one, other delivery) {
+				ids := rapid.SliceOfNDistinct(text, 2, 2, rapid.ID[string]).Draw(t, "ids")
+				members := map[string]string{"a": text.Draw(t, "a"), "b": text.Draw(t, "b"), "c": text.Draw(t, "c")}
+				differs := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "differs")
+				members[differs] = ids[0]
+				one.body = inBody(t, members)
+				members[differs] = ids[1]
+				other.body = inBody(t, members)
+				return one, other
+			},
+		},
+		{
 			"generic: no id, another type", configured(t, "generic-hmac", map[string]string{"header": "X-Sig", "type": "header:X-Type"}),
 			func(t *rapid.T) (one, other delivery) {
 				types := rapid.SliceOfNDistinct(text, 2, 2, rapid.ID[string]).Draw(t, "types")
