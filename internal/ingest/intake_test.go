@@ -151,10 +151,12 @@ func TestCommit_FullQueue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			release := make(chan struct{})
+			held := make(chan struct{})
+			release := sync.OnceFunc(func() { close(held) })
+			defer release()
 			var committed atomic.Int64
 			intake := ingest.StartIntake(t, newKeeper(t), func(_ context.Context, events []hub.Event) ([]hub.Receipt, error) {
-				<-release
+				<-held
 				committed.Add(int64(len(events)))
 				return make([]hub.Receipt, len(events)), nil
 			})
@@ -177,7 +179,7 @@ func TestCommit_FullQueue(t *testing.T) {
 					t.Fatal("the queue takes all that comes")
 				}
 			}
-			close(release)
+			release()
 			taken := 0
 			for range c.most {
 				switch err := <-results; {
