@@ -20,6 +20,9 @@ const (
 // EventAttempts is how often a working of an event is tried before it is given up as failed.
 const EventAttempts = 8
 
+// EventTimeout bounds one working of an event, waits for the append included.
+const EventTimeout = 10 * time.Second
+
 // RouteEvent works one event: the first time, or the run of a replay.
 type RouteEvent struct {
 	Tenant hub.TenantID `json:"tenant"`
@@ -44,7 +47,7 @@ func chore() river.InsertOpts {
 	}
 }
 
-// Retention makes the partitions ahead and drops the days that are over.
+// Retention makes the partitions ahead, drops the days that are over, and forgets tombstones of that age.
 type Retention struct{}
 
 // Kind names the job in River's table.
@@ -53,8 +56,8 @@ func (Retention) Kind() string { return "retention" }
 // InsertOpts puts it on the queue of chores.
 func (Retention) InsertOpts() river.InsertOpts { return chore() }
 
-// Sweep removes what has expired outside partitions: dedup keys, idempotent answers, tombstones, silent nodes, and
-// trims the rings of rejections.
+// Sweep removes what has expired outside partitions: dedup keys, idempotent answers, silent nodes. It trims the rings
+// of rejections, and records what became of events whose jobs River gave up.
 type Sweep struct{}
 
 // Kind names the job in River's table.

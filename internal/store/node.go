@@ -43,30 +43,37 @@ func (p *Pipeline) SweepNodes(ctx context.Context, silent time.Duration) (int64,
 	return p.sweep(ctx, `DELETE FROM tributary.nodes WHERE beat_at < now() - $1::interval`, silent)
 }
 
-// TakeOver makes the events' jobs of dead nodes available again, with the attempt counted and an error that says
-// why: nodes silent for 10 s, jobs that nobody can be working any more, and always mine, an id that this process had before it was killed. Behind
-// the gate it is safe: a slow node that finishes after all does no harm.
+// When a job counts as nobody's. A working takes job.EventTimeout at most; who still has one after three times that
+// never heard the answer to its fetch.
+const (
+	nodeSilent = 10 * time.Second
+	jobLost    = 3 * job.EventTimeout
+)
+
+// TakeOver makes events' jobs that nobody works available again, with the attempt counted and an error that says why:
+// those of nodes that have been silent, those that nobody can be working any more, and always those of mine, an id
+// that this process had before it was killed. Behind the gate it is safe: a slow node that finishes after all does no
+// harm.
 func (r *River) TakeOver(ctx context.Context, mine string) (jobs int64, err error) {
 	tag, err := r.pool.Exec(ctx, `
 		WITH dead AS (
-			SELECT j.id, EXISTS (SELECT FROM tributary.nodes n
-			                      WHERE n.id = j.attempted_by[array_upper(j.attempted_by, 1)] AND n.beat_at > now() - interval '10 seconds') AS alive
+			SELECT j.id, worker.node, n.id IS NOT NULL AS alive
 			  FROM tributary_river.river_job j
+			 CROSS JOIN LATERAL (SELECT j.attempted_by[array_upper(j.attempted_by, 1)] AS node) worker
+			  LEFT JOIN tributary.nodes n ON n.id = worker.node AND n.beat_at > now() - $3::interval
 			 WHERE j.state = 'running' AND j.queue = $1
-			   AND (j.attempted_by[array_upper(j.attempted_by, 1)] = $2
-			     OR NOT EXISTS (SELECT FROM tributary.nodes n
-			                     WHERE n.id = j.attempted_by[array_upper(j.attempted_by, 1)] AND n.beat_at > now() - interval '10 seconds')
-			        AND j.attempted_at < now() - interval '10 seconds' -- a node before its first beat
-			     OR j.attempted_at < now() - interval '30 seconds') -- thrice what a working may take: the answer to its fetch was lost
-			 ORDER BY j.id LIMIT 1000 FOR UPDATE SKIP LOCKED                -- two nodes look at once
+			   AND (worker.node = $2
+			     OR n.id IS NULL AND j.attempted_at < now() - $3::interval -- later: a node before its first beat
+			     OR j.attempted_at < now() - $4::interval)
+			 ORDER BY j.id LIMIT 1000 FOR UPDATE OF j SKIP LOCKED -- two nodes look at once
 		)
 		UPDATE tributary_river.river_job j
 		   SET state = CASE WHEN attempt >= max_attempts THEN 'discarded' ELSE 'available' END::tributary_river.river_job_state,
 		       finalized_at = CASE WHEN attempt >= max_attempts THEN now() END, -- a check ties it to the state
 		       scheduled_at = now(),
 		       errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'trace', '',
-		           'error', 'node ' || attempted_by[array_upper(attempted_by, 1)] || CASE WHEN alive THEN ' never heard of the job' ELSE ' fell silent' END))
-		  FROM dead WHERE j.id = dead.id`, job.Events, mine)
+		           'error', 'node ' || dead.node || CASE WHEN alive THEN ' never heard of the job' ELSE ' fell silent' END))
+		  FROM dead WHERE j.id = dead.id`, job.Events, mine, nodeSilent, jobLost)
 	if err != nil {
 		return 0, fmt.Errorf("take over jobs: %w", failure(err))
 	}
@@ -132,21 +139,36 @@ func (p *Pipeline) Clock(ctx context.Context) (time.Time, error) {
 // A GivenUpJob is a job of an event that River discarded, and why.
 type GivenUpJob struct {
 	job.RouteEvent
+	ID    int64
+	At    time.Time
 	Error string
 }
 
-// GivenUp lists the events' jobs that River discarded within that time.
-func (r *River) GivenUp(ctx context.Context, within time.Duration) ([]GivenUpJob, error) {
+// GivenUp lists up to 1,000 of the events' jobs that River discarded within that time, but those that were marked as
+// recorded, in the order in which they were discarded, from behind after: the last of the page before, or zero.
+func (r *River) GivenUp(ctx context.Context, within time.Duration, after GivenUpJob) ([]GivenUpJob, error) {
 	rows, _ := r.pool.Query(ctx, `
-		SELECT args, coalesce(errors[array_upper(errors, 1)]->>'error', '') FROM tributary_river.river_job
-		 WHERE state = 'discarded' AND queue = $1 AND finalized_at > now() - $2::interval ORDER BY finalized_at, id LIMIT 1000`, job.Events, within)
+		SELECT args, id, finalized_at, coalesce(errors[array_upper(errors, 1)]->>'error', '') FROM tributary_river.river_job
+		 WHERE state = 'discarded' AND queue = $1 AND NOT metadata ? 'recorded'
+		   AND finalized_at > now() - $2::interval AND (finalized_at, id) > ($3, $4)
+		 ORDER BY finalized_at, id LIMIT 1000`, job.Events, within, after.At, after.ID)
 	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (GivenUpJob, error) {
 		var j GivenUpJob
-		err := row.Scan(&j.RouteEvent, &j.Error)
+		err := row.Scan(&j.RouteEvent, &j.ID, &j.At, &j.Error)
 		return j, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list jobs that were given up: %w", failure(err))
 	}
 	return jobs, nil
+}
+
+// MarkRecorded says of jobs that were given up that their events have an outcome.
+func (r *River) MarkRecorded(ctx context.Context, ids []int64) error {
+	_, err := r.pool.Exec(ctx, `
+		UPDATE tributary_river.river_job SET metadata = metadata || '{"recorded": true}' WHERE id = ANY ($1) AND state = 'discarded'`, ids)
+	if err != nil {
+		return fmt.Errorf("mark jobs as recorded: %w", failure(err))
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/job"
@@ -102,7 +103,7 @@ func TestGivenUp(t *testing.T) {
 	}
 	listed := func() []store.GivenUpJob {
 		t.Helper()
-		jobs, err := pool.GivenUp(t.Context(), time.Hour)
+		jobs, err := pool.GivenUp(t.Context(), time.Hour, store.GivenUpJob{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,11 +114,48 @@ func TestGivenUp(t *testing.T) {
 	}
 	db.Exec(t, `UPDATE tributary_river.river_job SET state = 'discarded', finalized_at = now(), errors = ARRAY['{"error": "first"}', '{"error": "last"}']::jsonb[]`)
 	want := []store.GivenUpJob{{RouteEvent: job.RouteEvent{Tenant: event.Tenant, Event: event.ID}, Error: "last"}}
-	if diff := cmp.Diff(want, listed()); diff != "" {
+	if diff := cmp.Diff(want, listed(), cmpopts.IgnoreFields(store.GivenUpJob{}, "ID", "At")); diff != "" {
 		t.Error(diff)
 	}
 	db.Exec(t, `UPDATE tributary_river.river_job SET finalized_at = now() - interval '2 hours'`)
 	if jobs := listed(); len(jobs) != 0 {
 		t.Errorf("listed after: %+v", jobs)
+	}
+}
+
+// Pages go on behind the last of the page before, in the order of discarding, and leave out what was marked.
+func TestGivenUp_Pages(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	pool := riverPool(t, db)
+	runningJobs(t, db, 2100, "n", 20)
+	db.Exec(t, `UPDATE tributary_river.river_job SET state = 'discarded', finalized_at = now() - (id / 7) * interval '1 second'`)
+	listed := func() (ids []int64, pages int) {
+		t.Helper()
+		for last := (store.GivenUpJob{}); ; pages++ {
+			jobs, err := pool.GivenUp(t.Context(), time.Hour, last)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(jobs) == 0 {
+				return ids, pages
+			}
+			for _, j := range jobs {
+				ids = append(ids, j.ID)
+			}
+			last = jobs[len(jobs)-1]
+		}
+	}
+	const inOrder = `SELECT id FROM tributary_river.river_job WHERE NOT metadata ? 'recorded' ORDER BY finalized_at, id`
+	all, pages := listed()
+	if diff := cmp.Diff(storetest.Values[int64](t, db, inOrder), all); diff != "" || pages != 3 {
+		t.Errorf("%d pages: %s", pages, diff)
+	}
+	if err := pool.MarkRecorded(t.Context(), all[500:1900]); err != nil {
+		t.Fatal(err)
+	}
+	rest, pages := listed()
+	if diff := cmp.Diff(append(all[:500:500], all[1900:]...), rest); diff != "" || pages != 1 {
+		t.Errorf("after some were marked, %d pages: %s", pages, diff)
 	}
 }

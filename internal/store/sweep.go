@@ -51,7 +51,8 @@ func (p *Pipeline) TrimRejections(ctx context.Context) (int64, error) {
 	return p.sweep(ctx, `
 		WITH each AS MATERIALIZED (
 			SELECT tenant_id, endpoint_id, id, size, row_number() OVER cause > $1 / 2 OR sum(size) OVER cause > $2 / 2 AS beyond
-			  FROM (SELECT tenant_id, endpoint_id, cause, id, length(header) + length(body) + coalesce(length(sealed), 0) AS size FROM tributary.rejections) r
+			  FROM (SELECT tenant_id, endpoint_id, cause, id, length(header) + length(body) + coalesce(length(sealed), 0) + coalesce(length(sealed_body), 0) AS size
+			          FROM tributary.rejections) r
 			WINDOW cause AS (PARTITION BY tenant_id, endpoint_id, cause ORDER BY id DESC)
 		), rest AS (
 			SELECT tenant_id, id, row_number() OVER ring > $1 OR sum(size) OVER ring > $2 AS beyond

@@ -90,24 +90,29 @@ func TestTrimRejections(t *testing.T) {
 	}
 }
 
-// What carries credentials fills the ring too.
+// What carries credentials fills the ring too, be it a header or the body.
 func TestTrimRejections_CountsWhatIsSealed(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	tenant := db.Tenant(t)
-	endpoint := db.Endpoint(t, tenant, "stripe").ID
-	for range 5 {
-		r := rejected(tenant, endpoint, hub.NoSignature, 0)
-		r.Sealed = make([]byte, 1<<20)
-		if err := db.Pipeline.InsertRejections(t.Context(), []store.Rejected{r}); err != nil {
-			t.Fatal(err)
+	for name, seal := range map[string]func(*store.Rejected){
+		"a header": func(r *store.Rejected) { r.Sealed = make([]byte, 1<<20) },
+		"the body": func(r *store.Rejected) { r.SealedBody = make([]byte, 1<<20) },
+	} {
+		endpoint := db.Endpoint(t, tenant, "stripe").ID
+		for range 5 {
+			r := rejected(tenant, endpoint, hub.NoSignature, 0)
+			seal(&r)
+			if err := db.Pipeline.InsertRejections(t.Context(), []store.Rejected{r}); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if n, err := db.Pipeline.TrimRejections(t.Context()); n != 3 || err != nil {
-		t.Errorf("trimmed %d, %v; want 3", n, err)
-	}
-	if n, err := db.Pipeline.TrimRejections(t.Context()); n != 0 || err != nil {
-		t.Errorf("trimmed again %d, %v", n, err)
+		if n, err := db.Pipeline.TrimRejections(t.Context()); n != 3 || err != nil {
+			t.Errorf("%s: trimmed %d, %v; want 3", name, n, err)
+		}
+		if n, err := db.Pipeline.TrimRejections(t.Context()); n != 0 || err != nil {
+			t.Errorf("%s: trimmed again %d, %v", name, n, err)
+		}
 	}
 }
 

@@ -24,10 +24,8 @@ type routeEvent struct {
 	w *Worker
 }
 
-const (
-	workingTime = 10 * time.Second       // of one working, waits for the append included
-	snooze      = 250 * time.Millisecond // how long a job waits after a failure of ours that passes: it burns no attempt
-)
+// snooze is how long a job waits after a failure of ours that passes: it burns no attempt.
+const snooze = 250 * time.Millisecond
 
 // Timeout bounds one working.
 func (r *routeEvent) Timeout(*river.Job[job.RouteEvent]) time.Duration { return r.w.workingTime }
@@ -51,7 +49,7 @@ func (r *routeEvent) Work(ctx context.Context, j *river.Job[job.RouteEvent]) err
 	}
 	r.w.metrics.worked.WithLabelValues("given_up").Inc()
 	r.w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Args.Tenant, "event", j.Args.Event, "error", err)
-	if gaveUp := r.w.giveUp(ctx, j.Args, reason(err)); gaveUp != nil {
+	if _, gaveUp := r.w.giveUp(ctx, j.Args, reason(err)); gaveUp != nil {
 		return errors.Join(err, gaveUp) // the sweep finds it
 	}
 	return err
@@ -138,13 +136,15 @@ func reason(err error) string {
 	return "what its routes made of it could not be stored"
 }
 
-// giveUp records that the event's working failed for good. A working that was recorded after all stays as it is.
-func (w *Worker) giveUp(ctx context.Context, args job.RouteEvent, reason string) error {
+// giveUp records that the event's working failed for good, and says whether nobody had recorded one: a working that
+// was recorded after all stays as it is.
+func (w *Worker) giveUp(ctx context.Context, args job.RouteEvent, reason string) (recorded bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	outcome := hub.Outcome{Event: args.Event, Run: args.Run, State: hub.EventFailed, Error: reason}
-	if _, err := w.o.Appender.Append(ctx, hub.Unit{Tenant: args.Tenant, Outcome: outcome}); err != nil {
-		return fmt.Errorf("record that the event was given up: %w", err)
+	placed, err := w.o.Appender.Append(ctx, hub.Unit{Tenant: args.Tenant, Outcome: outcome})
+	if err != nil {
+		return false, fmt.Errorf("record that the event was given up: %w", err)
 	}
-	return nil
+	return placed.Passed, nil
 }

@@ -137,16 +137,42 @@ func TestRouteEvent_TriedAgain(t *testing.T) {
 	}
 }
 
-// What River discarded when nobody could record it is recorded by the sweep.
+// What River discarded when nobody could record it is recorded by the sweep, all of it, whatever fails among it.
 func TestSweep_RecordsGivenUp(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	e := s.accept(t, `{}`)
-	s.Exec(t, `UPDATE tributary_river.river_job SET state = 'discarded', finalized_at = now(), errors = ARRAY['{"error":"node n1 fell silent"}'::jsonb]`)
-	s.Exec(t, `INSERT INTO tributary_river.river_job (args, kind, max_attempts, queue) VALUES ('{}', 'sweep', 1, 'chores')`)
+	const events = 1100 // more than a page
+	stubborn := s.accept(t, `{}`)
+	batch := make([]hub.Event, events-1)
+	for i := range batch {
+		batch[i] = s.Event(t, "stripe")
+	}
+	_, err := s.Pipeline.InsertEvents(t.Context(), batch)
+	must(t, err)
+	s.Exec(t, `
+		UPDATE tributary_river.river_job SET state = 'discarded', errors = ARRAY['{"error":"node n1 fell silent"}'::jsonb],
+		       finalized_at = now() - CASE WHEN args->>'event' = $1 THEN interval '1 minute' ELSE interval '0' END`, stubborn.ID.String()) // it comes first
+	s.Exec(t, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF NEW.event_id = '`+stubborn.ID.UUID().String()+`' THEN RAISE EXCEPTION 'poisoned'; END IF; RETURN NEW; END $$;
+		GRANT EXECUTE ON FUNCTION refuse() TO PUBLIC;
+		CREATE TRIGGER refuse BEFORE INSERT ON tributary.outcomes FOR EACH ROW EXECUTE FUNCTION refuse()`)
+	sweep := func() river.EventKind {
+		s.Exec(t, `INSERT INTO tributary_river.river_job (args, kind, max_attempts, queue) VALUES ('{}', 'sweep', 1, 'chores')`)
+		return s.await(t).Kind
+	}
+	recorded := func() int {
+		return storetest.Value[int](t, s.DB, `SELECT count(*) FROM tributary.outcomes WHERE state = 'failed' AND error = 'its last attempt was lost: the process that worked it, or the database, went away'`)
+	}
 	s.work(t)
-	s.await(t)
-	if got := s.outcome(t, e); got != "failed: node n1 fell silent" {
-		t.Errorf("outcome %s", got)
+
+	if ended := sweep(); ended != river.EventKindJobFailed || recorded() != events-1 {
+		t.Errorf("the sweep ended as %s, %d recorded; want all but the one that is refused", ended, recorded())
+	}
+	if open := storetest.Values[string](t, s.DB, `SELECT args->>'event' FROM tributary_river.river_job WHERE queue = 'events' AND NOT metadata ? 'recorded'`); !cmp.Equal(open, []string{stubborn.ID.String()}) {
+		t.Errorf("the next sweep looks at %d again", len(open))
+	}
+	s.Exec(t, `DROP TRIGGER refuse ON tributary.outcomes`)
+	if ended := sweep(); ended != river.EventKindJobCompleted || recorded() != events {
+		t.Errorf("the next sweep ended as %s, %d recorded", ended, recorded())
 	}
 }

@@ -3,11 +3,13 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/riverqueue/river"
 
 	"github.com/tributary-hub/tributary/internal/job"
+	"github.com/tributary-hub/tributary/internal/store"
 )
 
 // silentNodes are forgotten after that long: they have been taken over long before.
@@ -44,17 +46,45 @@ func batches(ctx context.Context, sweep func(context.Context) (int64, error)) er
 	return nil
 }
 
+// lastAttemptLost is what the trail says where nobody could record more. The log has what River says.
+const lastAttemptLost = "its last attempt was lost: the process that worked it, or the database, went away"
+
 // recordGivenUp writes the outcome of events whose job River discarded when nobody could: its node died in the last
-// attempt, or Postgres was away at that moment.
+// attempt, or Postgres was away at that moment. One that cannot be recorded holds up no other, and is tried again by
+// the next sweep; where Postgres is away, all are.
 func (w *Worker) recordGivenUp(ctx context.Context) error {
-	jobs, err := w.o.River.GivenUp(ctx, 2*time.Hour)
-	if err != nil {
-		return err
-	}
-	for _, j := range jobs {
-		if err := w.giveUp(ctx, j.RouteEvent, j.Error); err != nil {
-			return err
+	var failed error
+	for last := (store.GivenUpJob{}); ; {
+		jobs, err := w.o.River.GivenUp(ctx, 2*time.Hour, last)
+		if err != nil || len(jobs) == 0 {
+			return errors.Join(failed, err)
 		}
+		done, err := w.recordPage(ctx, jobs)
+		if err != nil {
+			failed = err // one for all: River keeps the text
+		}
+		err = w.o.River.MarkRecorded(ctx, done)
+		if err != nil || store.IsUnavailable(failed) {
+			return errors.Join(failed, err)
+		}
+		last = jobs[len(jobs)-1]
 	}
-	return nil
+}
+
+// recordPage says which of the jobs need not be looked at again, and an error of those that must.
+func (w *Worker) recordPage(ctx context.Context, jobs []store.GivenUpJob) (done []int64, failed error) {
+	for _, j := range jobs {
+		recorded, err := w.giveUp(ctx, j.RouteEvent, lastAttemptLost)
+		switch {
+		case ctx.Err() != nil, store.IsUnavailable(err):
+			return done, err
+		case err != nil:
+			failed = fmt.Errorf("event %s: %w", j.Event, err)
+			continue
+		case recorded:
+			w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Tenant, "event", j.Event, "error", j.Error)
+		}
+		done = append(done, j.ID)
+	}
+	return done, failed
 }

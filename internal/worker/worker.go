@@ -34,7 +34,7 @@ type Options struct {
 // A Worker holds what the jobs share.
 type Worker struct {
 	o           Options
-	workingTime time.Duration
+	workingTime time.Duration // job.EventTimeout, or less in a test
 	loader      *groupcommit.Group[store.EventRef, store.WorkEvent]
 	failures    *failures
 	metrics     metrics
@@ -45,7 +45,7 @@ func New(o Options) *Worker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	w := &Worker{o: o, workingTime: workingTime, failures: newFailures(o), metrics: newMetrics(o.Metrics)}
+	w := &Worker{o: o, workingTime: job.EventTimeout, failures: newFailures(o), metrics: newMetrics(o.Metrics)}
 	w.loader = groupcommit.New(groupcommit.Options[store.EventRef]{
 		MaxItems: 100,
 		Alone:    func(err error) bool { return !store.IsUnavailable(err) },
