@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
 )
@@ -51,13 +51,13 @@ func (a *API) checkIssuers(ctx context.Context, c *call, in *IssuerCheckRequest)
 	if err != nil {
 		return IssuerVerdict{}, err
 	}
-	issuers := make([]auth.Issuer, 0, len(rows))
+	issuers := make([]*directory.Issuer, 0, len(rows))
 	for _, row := range rows {
 		grants, err := a.compileGrants(row)
 		if err != nil {
 			a.o.Log.WarnContext(ctx, "stored grant does not compile", "issuer", row.ID, "error", err)
 		}
-		issuers = append(issuers, auth.Issuer{Issuer: row, Grants: grants})
+		issuers = append(issuers, &directory.Issuer{Issuer: row, Grants: grants})
 	}
 	out := IssuerVerdict{Channels: []hub.ChannelPattern{}, Failures: []string{}}
 	claims, err := a.o.Verifier.Verify(ctx, in.Body.Token, issuers)

@@ -13,8 +13,9 @@ import (
 	"github.com/tributary-hub/tributary/internal/stream"
 )
 
-// A gate admits requests to streams. It joins what auth knows of credentials with what the directory knows of tenants.
-type gate struct {
+// An entry admits requests to streams. It joins what auth knows of credentials with what the directory knows of
+// tenants.
+type entry struct {
 	tenants *directory.Directory
 	keys    *auth.Keys
 	tokens  *auth.Verifier
@@ -26,7 +27,7 @@ type credential func(ctx context.Context, t *directory.Tenant) (auth.Identity, e
 
 // admit says what the request's credential may read at the tenant. An API key and a user's token come in the same
 // header, and their forms cannot be confused.
-func (g *gate) admit(ctx context.Context, ref string, r *http.Request, channels []string) (stream.Admission, error) {
+func (e *entry) admit(ctx context.Context, ref string, r *http.Request, channels []string) (stream.Admission, error) {
 	bearer, err := auth.Bearer(r.Header)
 	if err != nil {
 		return stream.Admission{}, err
@@ -34,11 +35,11 @@ func (g *gate) admit(ctx context.Context, ref string, r *http.Request, channels 
 	if bearer == "" {
 		return stream.Admission{}, hub.Errorf(hub.Unauthenticated, "a stream needs a bearer token, or an API key with messages:read")
 	}
-	identify, err := g.credential(ctx, ref, bearer)
+	identify, err := e.credential(ctx, ref, bearer)
 	if err != nil {
 		return stream.Admission{}, err
 	}
-	t, identity, err := g.look(ctx, ref, identify)
+	t, identity, err := e.look(ctx, ref, identify)
 	if err != nil {
 		return stream.Admission{}, err
 	}
@@ -54,10 +55,10 @@ func (g *gate) admit(ctx context.Context, ref string, r *http.Request, channels 
 		Channels:    admitted,
 		MaxChannels: *t.Limits.ChannelsPerConnection,
 		Expires:     identity.Expires,
-		Oldest:      func() time.Time { return now.Load().Oldest(g.now()) },
+		Oldest:      func() time.Time { return now.Load().Oldest(e.now()) },
 		Changed:     t.Replaced(),
 		Recheck: func(ctx context.Context) (<-chan struct{}, error) {
-			t, identity, err := g.look(ctx, t.ID.String(), identify)
+			t, identity, err := e.look(ctx, t.ID.String(), identify)
 			if err != nil {
 				return nil, err
 			}
@@ -81,52 +82,61 @@ func stillGranted(identity auth.Identity, admitted []hub.ChannelPattern) error {
 	return nil
 }
 
-// look asks who the credential is by the configuration as it is now.
-func (g *gate) look(ctx context.Context, ref string, identify credential) (*directory.Tenant, auth.Identity, error) {
-	t, err := g.tenants.TenantByRef(ctx, ref)
+// look asks who the credential is by the configuration as it is now. What state the tenant is in is told to those
+// alone whose credential is good there.
+func (e *entry) look(ctx context.Context, ref string, identify credential) (*directory.Tenant, auth.Identity, error) {
+	t, err := e.tenant(ctx, ref)
 	if err != nil {
 		return nil, auth.Identity{}, err
 	}
-	if t.State == hub.Suspended {
+	identity, err := identify(ctx, t)
+	if err != nil {
+		return nil, auth.Identity{}, err
+	}
+	switch {
+	case t.ID.IsZero():
+		return nil, auth.Identity{}, hub.Errorf(hub.NotFound, "no such tenant")
+	case t.State == hub.Suspended:
 		return nil, auth.Identity{}, hub.Errorf(hub.TenantSuspended, "the tenant is suspended")
 	}
-	identity, err := identify(ctx, t)
-	return t, identity, err
+	return t, identity, nil
+}
+
+// tenant is the one that ref names, or where there is none, one that has no issuers and no keys: to a credential that
+// is not good there, a tenant that is and one that is not look the same.
+func (e *entry) tenant(ctx context.Context, ref string) (*directory.Tenant, error) {
+	t, err := e.tenants.TenantByRef(ctx, ref)
+	if hub.CodeOf(err) == hub.NotFound {
+		return &directory.Tenant{}, nil
+	}
+	return t, err
 }
 
 // credential reads the bearer once: a key is asked for at each look, a token is verified now and only its claims are
 // judged again.
-func (g *gate) credential(ctx context.Context, ref, bearer string) (credential, error) {
+func (e *entry) credential(ctx context.Context, ref, bearer string) (credential, error) {
 	if hub.IsKey(bearer) {
 		return func(ctx context.Context, t *directory.Tenant) (auth.Identity, error) {
-			principal, err := g.keys.Authenticate(ctx, bearer)
+			principal, err := e.keys.Authenticate(ctx, bearer)
 			if err != nil {
 				return auth.Identity{}, err
 			}
 			return auth.KeyIdentity(principal, t.ID)
 		}, nil
 	}
-	t, err := g.tenants.TenantByRef(ctx, ref)
+	t, err := e.tenant(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := g.tokens.Verify(ctx, bearer, issuersOf(t))
+	claims, err := e.tokens.Verify(ctx, bearer, t.Issuers)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, t *directory.Tenant) (auth.Identity, error) {
-		again, err := claims.Again(issuersOf(t))
+		again, err := claims.Again(t.Issuers)
 		if err != nil {
 			return auth.Identity{}, err
 		}
-		return again.Identity(ctx, t.ID, t.Settings, g.now())
+		return again.Identity(ctx, t.ID, t.Settings, e.now())
 	}, nil
-}
-
-func issuersOf(t *directory.Tenant) []auth.Issuer {
-	issuers := make([]auth.Issuer, len(t.Issuers))
-	for i, row := range t.Issuers {
-		issuers[i] = auth.Issuer{Issuer: row.Issuer, Grants: row.Grants}
-	}
-	return issuers
 }

@@ -127,8 +127,8 @@ func (a *App) setup(ctx context.Context) error {
 		if err := a.start(ctx, "feed", tail); err != nil {
 			return err
 		}
-		entry := &gate{tenants: tenants, keys: apiKeys, tokens: tokens, now: time.Now}
-		streams = stream.New(stream.Options{Feed: tail, Metrics: metrics, Authorize: entry.admit})
+		door := &entry{tenants: tenants, keys: apiKeys, tokens: tokens, now: time.Now}
+		streams = stream.New(stream.Options{Feed: tail, Metrics: metrics, Authorize: door.admit})
 		a.mux.Handle("GET /stream/{tenant}", streams)
 	}
 	if roles.API {

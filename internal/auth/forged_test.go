@@ -20,7 +20,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
@@ -335,7 +335,7 @@ func TestVerify_Forged(t *testing.T) {
 	strict := f.s.row("a")
 	strict.Audiences = []string{"strict"}
 	strict.RequiredClaims = map[string]any{"realm.tier": "gold"}
-	plain, demanding := []auth.Issuer{row}, []auth.Issuer{strict}
+	plain, demanding := []*directory.Issuer{row}, []*directory.Issuer{strict}
 	v := newVerifier(t, f.s, f.c)
 
 	// First of all the good one, so that it is seen that the others are refused for what they are. Its fetch is the
@@ -394,7 +394,7 @@ func TestVerify_Forged(t *testing.T) {
 func TestVerify_JunkSpendsNoFetches(t *testing.T) {
 	t.Parallel()
 	f := newForger(t)
-	rows := []auth.Issuer{f.s.row("a")}
+	rows := []*directory.Issuer{f.s.row("a")}
 	v := newVerifier(t, f.s, f.c)
 	for round := 1; round <= 2; round++ {
 		for i := range 500 {

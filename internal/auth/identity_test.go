@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/expr"
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -109,7 +110,7 @@ func TestIdentity_Grants(t *testing.T) {
 			now := time.Now()
 			tenant := hub.NewID[hub.TenantID]()
 			subject := hub.Subject{Issuer: hub.NewID[hub.IssuerID](), Sub: "alice"}
-			claims := auth.Claims{Issuer: auth.Issuer{Grants: row}, Subject: subject, ExpiresAt: now.Add(time.Hour), Values: decoded(t, test.claims)}
+			claims := auth.Claims{Issuer: directory.Issuer{Grants: row}, Subject: subject, ExpiresAt: now.Add(time.Hour), Values: decoded(t, test.claims)}
 			id, err := claims.Identity(t.Context(), tenant, hub.DefaultSettings(), now)
 			if err != nil {
 				t.Fatal(err)
@@ -137,7 +138,7 @@ func TestIdentity_TooManyChannels(t *testing.T) {
 	for i := range 300 {
 		values = append(values, fmt.Sprint(i))
 	}
-	claims := auth.Claims{Issuer: auth.Issuer{Grants: grants(t, list...)}, ExpiresAt: time.Now().Add(time.Hour), Values: map[string]any{"list": values}}
+	claims := auth.Claims{Issuer: directory.Issuer{Grants: grants(t, list...)}, ExpiresAt: time.Now().Add(time.Hour), Values: map[string]any{"list": values}}
 	if _, err := claims.Identity(t.Context(), hub.NewID[hub.TenantID](), hub.DefaultSettings(), time.Now()); hub.CodeOf(err) != hub.NoGrants {
 		t.Error(err)
 	}
@@ -148,7 +149,7 @@ func TestIdentity_CallerLeaves(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	claims := auth.Claims{
-		Issuer:    auth.Issuer{Grants: grants(t, hub.Grant{Pattern: "any:*", When: "claims.list.all(x, claims.list.all(y, x == y))"})},
+		Issuer:    directory.Issuer{Grants: grants(t, hub.Grant{Pattern: "any:*", When: "claims.list.all(x, claims.list.all(y, x == y))"})},
 		ExpiresAt: time.Now().Add(time.Hour),
 		Values:    map[string]any{"list": make([]any, 200)},
 	}
@@ -204,7 +205,7 @@ func TestIdentity_Channels(t *testing.T) {
 
 func TestIdentity_NoGrantsSaysWhichFailed(t *testing.T) {
 	t.Parallel()
-	claims := auth.Claims{Issuer: auth.Issuer{Grants: grants(t, hub.Grant{Pattern: "user:{sub}"})}, ExpiresAt: time.Now().Add(time.Hour), Values: map[string]any{"sub": "canary:x"}}
+	claims := auth.Claims{Issuer: directory.Issuer{Grants: grants(t, hub.Grant{Pattern: "user:{sub}"})}, ExpiresAt: time.Now().Add(time.Hour), Values: map[string]any{"sub": "canary:x"}}
 	id, err := claims.Identity(t.Context(), hub.NewID[hub.TenantID](), hub.DefaultSettings(), time.Now())
 	if err != nil || len(id.Failures) != 1 {
 		t.Fatalf("%+v, %v", id, err)

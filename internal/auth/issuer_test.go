@@ -19,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/egress"
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -107,8 +108,8 @@ func (s *issuers) fetches(name string) (keys, discovery int) {
 }
 
 // row is a row that trusts the issuer of that name.
-func (s *issuers) row(name string) auth.Issuer {
-	return auth.Issuer{Issuer: hub.Issuer{
+func (s *issuers) row(name string) *directory.Issuer {
+	return &directory.Issuer{Issuer: hub.Issuer{
 		ID:        hub.NewID[hub.IssuerID](),
 		Name:      name,
 		Issuer:    s.issuer(name),

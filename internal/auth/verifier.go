@@ -6,20 +6,14 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/egress"
-	"github.com/tributary-hub/tributary/internal/expr"
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
-// An Issuer is one row of a tenant's issuers, its grants compiled.
-type Issuer struct {
-	hub.Issuer
-	Grants []*expr.Grant
-}
-
 // Claims are what a verified token says.
 type Claims struct {
-	Issuer    Issuer // the row by which it was judged
+	Issuer    directory.Issuer // the row by which it was judged
 	Subject   hub.Subject
 	IssuedAt  time.Time      // zero where it does not say
 	ExpiresAt time.Time      // its own exp; how long it is good for here, Identity says
@@ -53,7 +47,7 @@ func NewVerifier(o VerifierOptions) *Verifier {
 //
 // Errors: hub.Unauthenticated with a sentence that names the rule which the token breaks, and never what it says;
 // hub.KeyUnavailable where its issuer's key cannot be had.
-func (v *Verifier) Verify(ctx context.Context, raw string, issuers []Issuer) (Claims, error) {
+func (v *Verifier) Verify(ctx context.Context, raw string, issuers []*directory.Issuer) (Claims, error) {
 	t, err := parseToken(raw)
 	if err != nil {
 		return Claims{}, err
@@ -79,7 +73,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string, issuers []Issuer) (Cl
 		return Claims{}, err
 	}
 	return Claims{
-		Issuer:    row,
+		Issuer:    *row,
 		Subject:   hub.Subject{Issuer: row.ID, Sub: sub},
 		IssuedAt:  at.issued,
 		ExpiresAt: at.expires,
@@ -87,9 +81,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string, issuers []Issuer) (Cl
 	}, nil
 }
 
-func rowsOf(claims map[string]any, issuers []Issuer) []Issuer {
+func rowsOf(claims map[string]any, issuers []*directory.Issuer) []*directory.Issuer {
 	iss, _ := claims["iss"].(string)
-	var rows []Issuer
+	var rows []*directory.Issuer
 	for _, row := range issuers {
 		if iss != "" && row.Issuer.Issuer == iss {
 			rows = append(rows, row)
@@ -100,7 +94,7 @@ func rowsOf(claims map[string]any, issuers []Issuer) []Issuer {
 
 // chooseRow gives the first row that the token fits and whose keys verify it. Where none does, the reason is the
 // first row's, unless another row's key could not be had: then nobody knows yet.
-func (v *Verifier) chooseRow(ctx context.Context, t *token, rows []Issuer) (Issuer, error) {
+func (v *Verifier) chooseRow(ctx context.Context, t *token, rows []*directory.Issuer) (*directory.Issuer, error) {
 	var reason error
 	for _, row := range rows {
 		err := checkRow(t.claims, row.Issuer)
@@ -114,7 +108,7 @@ func (v *Verifier) chooseRow(ctx context.Context, t *token, rows []Issuer) (Issu
 			reason = err
 		}
 	}
-	return Issuer{}, reason
+	return nil, reason
 }
 
 // checkSignature leaves the verdict to go-oidc, which looks at iss, exp and nbf once more.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
@@ -45,7 +46,7 @@ func TestVerify_Good(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			claims, err := v.Verify(t.Context(), token, []auth.Issuer{row})
+			claims, err := v.Verify(t.Context(), token, []*directory.Issuer{row})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,14 +66,14 @@ func TestVerify_Times(t *testing.T) {
 	key := ecKey("ec")
 	s.publish("a", key.public())
 	v := newVerifier(t, s, c)
-	claims, err := v.Verify(t.Context(), key.sign(t, nil, good(s, c)), []auth.Issuer{s.row("a")})
+	claims, err := v.Verify(t.Context(), key.sign(t, nil, good(s, c)), []*directory.Issuer{s.row("a")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !claims.IssuedAt.Equal(c.Now()) || !claims.ExpiresAt.Equal(c.Now().Add(time.Hour)) {
 		t.Errorf("issued %s, expires %s", claims.IssuedAt, claims.ExpiresAt)
 	}
-	claims, err = v.Verify(t.Context(), key.sign(t, nil, good(s, c, "iat", absent)), []auth.Issuer{s.row("a")})
+	claims, err = v.Verify(t.Context(), key.sign(t, nil, good(s, c, "iat", absent)), []*directory.Issuer{s.row("a")})
 	if err != nil || !claims.IssuedAt.IsZero() {
 		t.Errorf("issued %s, %v", claims.IssuedAt, err)
 	}
@@ -95,7 +96,7 @@ func TestVerify_Algorithms(t *testing.T) {
 	}
 	s.publish("a", published...)
 	for _, key := range keys {
-		if _, err := v.Verify(t.Context(), key.sign(t, nil, good(s, c)), []auth.Issuer{s.row("a")}); err != nil {
+		if _, err := v.Verify(t.Context(), key.sign(t, nil, good(s, c)), []*directory.Issuer{s.row("a")}); err != nil {
 			t.Errorf("%s: %v", key.alg, err)
 		}
 	}
@@ -113,7 +114,7 @@ func TestVerify_SeveralRows(t *testing.T) {
 	web.Audiences, mobile.Audiences = []string{"web"}, []string{"mobile", "web"}
 	party.Audiences, party.AuthorizedParties = nil, []string{"app"}
 	old.Audiences, old.JWKSURI = []string{"old"}, s.issuer("keys-of-old")+"/keys"
-	rows := []auth.Issuer{web, mobile, party, old, s.row("b")}
+	rows := []*directory.Issuer{web, mobile, party, old, s.row("b")}
 
 	for name, test := range map[string]struct {
 		token string
@@ -159,7 +160,7 @@ func TestVerify_RowWithoutAudience(t *testing.T) {
 	row := s.row("a")
 	row.Audiences = nil
 	for _, changes := range [][]any{{}, {"aud", absent}, {"aud", ""}, {"azp", ""}} {
-		_, err := newVerifier(t, s, c).Verify(t.Context(), key.sign(t, nil, good(s, c, changes...)), []auth.Issuer{row})
+		_, err := newVerifier(t, s, c).Verify(t.Context(), key.sign(t, nil, good(s, c, changes...)), []*directory.Issuer{row})
 		if hub.CodeOf(err) != hub.Unauthenticated {
 			t.Errorf("%v: %v", changes, err)
 		}
@@ -219,7 +220,7 @@ func TestVerify_RequiredClaims(t *testing.T) {
 	} {
 		row := s.row("a")
 		row.RequiredClaims = map[string]any{"plan": "pro", test.path: test.want}
-		_, err := v.Verify(t.Context(), token, []auth.Issuer{row})
+		_, err := v.Verify(t.Context(), token, []*directory.Issuer{row})
 		if (err == nil) != test.fits || err != nil && hub.CodeOf(err) != hub.Unauthenticated {
 			t.Errorf("%s = %v: %v", test.path, test.want, err)
 		}
@@ -234,7 +235,7 @@ func TestVerify_IssuerDown(t *testing.T) {
 	s.setDown(true)
 	v := newVerifier(t, s, c)
 	token := key.sign(t, nil, good(s, c))
-	rows := []auth.Issuer{s.row("a")}
+	rows := []*directory.Issuer{s.row("a")}
 	_, err := v.Verify(t.Context(), token, rows)
 	if want := "key_unavailable: the issuer's keys cannot be fetched at the moment"; text(err) != want {
 		t.Errorf("%v, want %s", err, want)
@@ -253,7 +254,7 @@ func TestVerify_GuardedRow(t *testing.T) {
 	s.publish("a", key.public())
 	row := s.row("a")
 	row.Internal = false // a tenant's own row reaches no exempt address
-	_, err := newVerifier(t, s, c).Verify(t.Context(), key.sign(t, nil, good(s, c)), []auth.Issuer{row})
+	_, err := newVerifier(t, s, c).Verify(t.Context(), key.sign(t, nil, good(s, c)), []*directory.Issuer{row})
 	if hub.CodeOf(err) != hub.KeyUnavailable {
 		t.Error(err)
 	}
@@ -268,7 +269,7 @@ func TestVerify_Rotation(t *testing.T) {
 	before, after := ecKey("before"), ecKey("after")
 	s.publish("a", before.public())
 	v := newVerifier(t, s, c)
-	rows := []auth.Issuer{s.row("a")}
+	rows := []*directory.Issuer{s.row("a")}
 	old := before.sign(t, nil, good(s, c))
 	if _, err := v.Verify(t.Context(), old, rows); err != nil {
 		t.Fatal(err)
@@ -319,7 +320,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(key.alg, func(b *testing.B) {
 			s, c := newIssuers(b), newClock()
 			s.publish("a", key.public())
-			v, rows, token := newVerifier(b, s, c), []auth.Issuer{s.row("a")}, key.sign(b, nil, good(s, c))
+			v, rows, token := newVerifier(b, s, c), []*directory.Issuer{s.row("a")}, key.sign(b, nil, good(s, c))
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := v.Verify(b.Context(), token, rows); err != nil {
@@ -334,7 +335,7 @@ func FuzzVerify(f *testing.F) {
 	s, c := newIssuers(f), newClock()
 	key := ecKey("ec")
 	s.publish("a", key.public())
-	v, rows := newVerifier(f, s, c), []auth.Issuer{s.row("a")}
+	v, rows := newVerifier(f, s, c), []*directory.Issuer{s.row("a")}
 	f.Add(key.sign(f, nil, good(s, c)))
 	f.Add(key.sign(f, map[string]any{"typ": "at+jwt"}, good(s, c, "aud", []string{audience}, "nbf", 1.5)))
 	f.Add("a.b.c")
