@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -71,18 +72,25 @@ func (w *Worker) recordGivenUp(ctx context.Context) error {
 	}
 }
 
-// recordPage says which of the jobs need not be looked at again, and an error of those that must.
+// recordPage says which of the jobs need not be looked at again, and an error of those that must. All are given to the
+// appender at once: that is one statement for many.
 func (w *Worker) recordPage(ctx context.Context, jobs []store.GivenUpJob) (done []int64, failed error) {
-	for _, j := range jobs {
-		recorded, err := w.giveUp(ctx, j.RouteEvent, lastAttemptLost)
-		switch {
-		case ctx.Err() != nil, store.IsUnavailable(err):
-			return done, err
-		case err != nil:
-			failed = fmt.Errorf("event %s: %w", j.Event, err)
+	errs := make([]error, len(jobs))
+	var all sync.WaitGroup
+	for i, j := range jobs {
+		all.Go(func() {
+			recorded, err := w.giveUp(ctx, j.RouteEvent, lastAttemptLost)
+			if recorded {
+				w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Tenant, "event", j.Event, "error", j.Error)
+			}
+			errs[i] = err
+		})
+	}
+	all.Wait()
+	for i, j := range jobs {
+		if errs[i] != nil {
+			failed = fmt.Errorf("event %s: %w", j.Event, errs[i])
 			continue
-		case recorded:
-			w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Tenant, "event", j.Event, "error", j.Error)
 		}
 		done = append(done, j.ID)
 	}
