@@ -41,7 +41,7 @@ type town struct {
 	tenant    hub.TenantID
 }
 
-func newTown(t *testing.T) *town {
+func newTown(t *testing.T, changes ...func(*directory.Options)) *town {
 	t.Helper()
 	db := storetest.New(t)
 	keyset, err := secret.NewKeyset()
@@ -49,7 +49,11 @@ func newTown(t *testing.T) *town {
 	keeper, err := secret.Open(keyset)
 	must(t, err)
 	w := &town{DB: db, keeper: keeper, clock: &clock{now: time.Now()}, tenant: db.Tenant(t)}
-	w.directory, err = directory.New(directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now})
+	o := directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now}
+	for _, change := range changes {
+		change(&o)
+	}
+	w.directory, err = directory.New(o)
 	must(t, err)
 	return w
 }
@@ -174,6 +178,104 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
+// lock lets nobody read tenants until it is called again: a look begins and hangs.
+func (w *town) lock(t *testing.T) (release func()) {
+	t.Helper()
+	tx, err := w.Owner.Begin(t.Context())
+	must(t, err)
+	release = sync.OnceFunc(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
+	t.Cleanup(release)
+	_, err = tx.Exec(t.Context(), `LOCK TABLE tributary.tenants`)
+	must(t, err)
+	return release
+}
+
+// awaitLook waits until a look hangs behind the lock.
+func (w *town) awaitLook(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for !storetest.Value[bool](t, w.DB, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatal("nobody looks")
+		}
+	}
+}
+
+// A rechecked is what somebody was told who asked whether known is the newest.
+type rechecked struct {
+	endpoint *directory.Endpoint
+	err      error
+}
+
+// recheck asks that often at once, and returns when all have come; what each is told comes later.
+func (w *town) recheck(t *testing.T, known *directory.Endpoint, times int) <-chan rechecked {
+	t.Helper()
+	told := make(chan rechecked, times)
+	var come sync.WaitGroup
+	come.Add(times)
+	for range times {
+		go func() {
+			come.Done()
+			e, err := w.directory.Recheck(t.Context(), known)
+			told <- rechecked{e, err}
+		}()
+	}
+	come.Wait()
+	return told
+}
+
+// Whoever comes while a look runs waits for it and is judged by what it finds, another node's change, never by what
+// was known before.
+func TestRecheck_WhileALookRuns(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	known, err := w.directory.EndpointByToken(t.Context(), w.Endpoint(t, w.tenant, "stripe").Token)
+	must(t, err)
+	w.setState(t, hub.Suspended)
+	release := w.lock(t)
+	first := w.recheck(t, known, 1)
+	w.awaitLook(t)
+	crowd := w.recheck(t, known, 100)
+	release()
+	told := []rechecked{<-first}
+	for range cap(crowd) {
+		told = append(told, <-crowd)
+	}
+	for i, r := range told {
+		if hub.CodeOf(r.err) == hub.Unavailable { // on a machine so slow that the look ran out of time
+			continue
+		}
+		if r.err != nil || r.endpoint.Tenant.State != hub.Suspended {
+			t.Fatalf("number %d was told by what was known before, or %v", i, r.err)
+		}
+	}
+}
+
+// A look that failed is none: those who waited for it are told so, and the next one looks at once.
+func TestRecheck_ALookThatFails(t *testing.T) {
+	t.Parallel()
+	w := newTown(t) // whose clock stands still
+	known, err := w.directory.EndpointByToken(t.Context(), w.Endpoint(t, w.tenant, "stripe").Token)
+	must(t, err)
+	w.setState(t, hub.Suspended)
+	release := w.lock(t)
+	told := w.recheck(t, known, 1)
+	w.awaitLook(t)
+	w.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+	r := <-told
+	wantCode(t, "a Recheck whose look failed", r.err, hub.Unavailable)
+	release()
+	newest, err := w.directory.Recheck(t.Context(), known)
+	if err != nil || newest.Tenant.State != hub.Suspended {
+		t.Errorf("the next Recheck did not see another node's change: %v", err)
+	}
+}
+
 func TestTenantAt(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
@@ -266,12 +368,41 @@ func TestStart_LooksByItself(t *testing.T) {
 	wantCode(t, "deleted", err, hub.NotFound)
 }
 
+// A tenant that cannot be read holds up nobody else, and is seen once it can be, without another look.
+func TestStart_OneTenantFails(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, func(o *directory.Options) { o.Interval = time.Hour })
+	must(t, w.directory.Start(t.Context()))
+	t.Cleanup(func() { must(t, w.directory.Stop(context.WithoutCancel(t.Context()))) })
+	broken, err := w.directory.Tenant(t.Context(), w.tenant)
+	must(t, err)
+	var others []*directory.Tenant
+	for range 20 { // in an order that nobody knows
+		other, err := w.directory.Tenant(t.Context(), w.Tenant(t))
+		must(t, err)
+		others = append(others, other)
+	}
+	w.Exec(t, `UPDATE tributary.tenants SET state = 'suspended', config_version = config_version + 1`)
+	w.Exec(t, `UPDATE tributary.tenants SET limits = '"none"' WHERE id = $1`, w.tenant)
+	w.directory.Look()
+	for _, other := range others {
+		wait(t, other.Replaced())
+	}
+	select {
+	case <-broken.Replaced():
+		t.Fatal("a tenant that could not be read was replaced")
+	default:
+	}
+	w.Exec(t, `UPDATE tributary.tenants SET limits = '{}'`)
+	wait(t, broken.Replaced())
+}
+
 func wait(t *testing.T, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
-		t.Fatal("waited 10 s in vain")
+	case <-time.After(20 * time.Second):
+		t.Fatal("waited 20 s in vain")
 	}
 }
 

@@ -62,9 +62,8 @@ func (d *Directory) Recheck(ctx context.Context, e *Endpoint) (*Endpoint, error)
 		if !d.misses.isDue(name) {
 			return nil, nil
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
-		defer cancel()
-		versions, err := d.o.Pipeline.ConfigVersions(ctx, []hub.TenantID{e.Tenant.ID})
+		ctx := context.WithoutCancel(ctx) // the look is others' too
+		versions, err := d.versions(ctx, []hub.TenantID{e.Tenant.ID})
 		if err != nil {
 			return nil, err
 		}

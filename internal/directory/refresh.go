@@ -8,6 +8,9 @@ import (
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
+// retryEvery is when a look that failed is tried again.
+const retryEvery = time.Second
+
 // Start begins to look for newer versions, every few seconds and whenever Look is called.
 func (d *Directory) Start(ctx context.Context) error {
 	ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -43,9 +46,11 @@ func (d *Directory) watch(ctx context.Context) {
 		case <-ticker.C:
 		case <-d.look:
 		}
-		if err := d.refresh(ctx); err != nil && ctx.Err() == nil {
-			d.o.Log.WarnContext(ctx, "configuration not refreshed", "error", err)
+		next := d.o.Interval
+		if !d.refresh(ctx) {
+			next = min(next, retryEvery)
 		}
+		ticker.Reset(next)
 	}
 }
 
@@ -77,25 +82,42 @@ func (d *Directory) Changed(ctx context.Context, tenant hub.TenantID, version in
 	}
 }
 
-func (d *Directory) refresh(ctx context.Context) error {
+// refresh looks at every tenant that is known and says whether it could: one that fails keeps what was known of it,
+// and holds up no other's revocations.
+func (d *Directory) refresh(ctx context.Context) (complete bool) {
 	d.mu.RLock()
 	known := make([]hub.TenantID, 0, len(d.tenants))
 	for id := range d.tenants {
 		known = append(known, id)
 	}
 	d.mu.RUnlock()
+	complete = true
 	for some := range slices.Chunk(known, 1000) {
-		versions, err := d.o.Pipeline.ConfigVersions(ctx, some)
+		versions, err := d.versions(ctx, some)
+		if err != nil && ctx.Err() == nil {
+			d.o.Log.WarnContext(ctx, "configuration not refreshed", "tenants", len(some), "error", err)
+		}
 		if err != nil {
-			return err
+			complete = false
+			continue
 		}
 		for _, id := range some {
-			if t := d.known(id); t != nil && t.ConfigVersion != versions[id] {
-				if _, err := d.load(ctx, id); err != nil && hub.CodeOf(err) != hub.NotFound {
-					return err
-				}
+			t := d.known(id)
+			if t == nil || t.ConfigVersion == versions[id] {
+				continue
+			}
+			if _, err := d.load(ctx, id); err != nil && hub.CodeOf(err) != hub.NotFound {
+				d.o.Log.WarnContext(ctx, "configuration not refreshed", "tenant", id, "error", err)
+				complete = false
 			}
 		}
 	}
-	return nil
+	return complete
+}
+
+// versions has a bound of its own: a connection that hangs must not end the looking.
+func (d *Directory) versions(ctx context.Context, tenants []hub.TenantID) (map[hub.TenantID]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	return d.o.Pipeline.ConfigVersions(ctx, tenants)
 }
