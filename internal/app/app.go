@@ -39,7 +39,7 @@ type App struct {
 	ops    *server.Server
 	opsMux *http.ServeMux
 	url    *url.URL
-	failed chan error
+	failed chan error // one for each port
 	stops  []stop
 
 	stopping chan struct{} // closed when Stop begins
@@ -57,16 +57,16 @@ const stopTimeout = 25 * time.Second
 
 // New binds the process's ports, so that its address is known and a taken port is told before anything else is done.
 func New(ctx context.Context, o Options) (*App, error) {
-	a := &App{o: o, mux: http.NewServeMux(), opsMux: http.NewServeMux(), failed: make(chan error, 4), stopping: make(chan struct{})}
+	a := &App{o: o, mux: http.NewServeMux(), opsMux: http.NewServeMux(), failed: make(chan error, 2), stopping: make(chan struct{})}
 	hosts := o.Hosts
 	if o.Config.PublicURL != nil {
 		hosts = append(slices.Clone(hosts), o.Config.PublicURL.Hostname())
 	}
 	a.public = server.New(server.Options{
-		Name: "public", Listen: o.Config.Listen, Mux: a.mux, Log: o.Log, TrustedProxies: o.Config.TrustedProxies, CheckHost: o.Dev, Hosts: hosts,
+		Name: "public", Listen: o.Config.Listen, Mux: a.mux, Log: o.Log, Failed: a.failed, TrustedProxies: o.Config.TrustedProxies, CheckHost: o.Dev, Hosts: hosts,
 	})
 	a.ops = server.New(server.Options{
-		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
+		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, Failed: a.failed, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
 	})
 	for _, s := range []*server.Server{a.ops, a.public} {
 		if err := s.Listen(ctx); err != nil {
@@ -113,17 +113,6 @@ func (a *App) Stop(ctx context.Context) error {
 
 func (a *App) onStop(name string, fn func(context.Context) error) {
 	a.stops = append(a.stops, stop{name, fn})
-}
-
-// watch tells of a port that stopped serving by itself.
-func (a *App) watch(s *server.Server) {
-	go func() {
-		select {
-		case err := <-s.Failed():
-			a.failed <- err
-		case <-a.stopping:
-		}
-	}()
 }
 
 // service is the lifecycle that every part in the background keeps.

@@ -159,7 +159,6 @@ func (a *App) setup(ctx context.Context) error {
 		if err := a.start(ctx, "port", s); err != nil {
 			return err
 		}
-		a.watch(s)
 	}
 	if streams != nil {
 		a.onStop("streams", streams.Stop) // before the port, which waits for its requests

@@ -97,7 +97,7 @@ func TestStart_ContextEnds(t *testing.T) {
 			http.Error(w, err.Error(), http.StatusTeapot)
 		}
 	})
-	s := server.New(server.Options{Name: "test", Listen: "127.0.0.1:0", Mux: mux, Log: slog.New(slog.DiscardHandler)})
+	s := server.New(server.Options{Name: "test", Listen: "127.0.0.1:0", Mux: mux, Log: slog.New(slog.DiscardHandler), Failed: make(chan error, 1)})
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := errors.Join(s.Listen(ctx), s.Start(ctx)); err != nil {
 		t.Fatal(err)
@@ -124,7 +124,7 @@ func TestStart_ContextEnds(t *testing.T) {
 func TestLifecycle_Misuse(t *testing.T) {
 	t.Parallel()
 	newServer := func(listen string) *server.Server {
-		return server.New(server.Options{Name: "test", Listen: listen, Mux: http.NewServeMux(), Log: slog.New(slog.DiscardHandler)})
+		return server.New(server.Options{Name: "test", Listen: listen, Mux: http.NewServeMux(), Log: slog.New(slog.DiscardHandler), Failed: make(chan error, 1)})
 	}
 	t.Run("never started", func(t *testing.T) {
 		t.Parallel()
@@ -172,11 +172,12 @@ func TestLifecycle_Misuse(t *testing.T) {
 	})
 	t.Run("the listener breaks", func(t *testing.T) {
 		t.Parallel()
-		s := start(t, http.NewServeMux(), nil)
+		failed := make(chan error, 1)
+		s := start(t, http.NewServeMux(), func(o *server.Options) { o.Failed = failed })
 		if err := s.Break(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-s.Failed(); err == nil {
+		if err := <-failed; err == nil {
 			t.Error("no error")
 		}
 	})

@@ -33,7 +33,8 @@ func start(t *testing.T, mux *http.ServeMux, change func(*server.Options)) *runn
 	t.Helper()
 	log := &logBuffer{}
 	o := server.Options{
-		Name: "test", Listen: "127.0.0.1:0", Mux: mux,
+		Failed: make(chan error, 1),
+		Name:   "test", Listen: "127.0.0.1:0", Mux: mux,
 		Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {

@@ -23,6 +23,7 @@ type Options struct {
 	Listen string         // required: host:port; port 0 takes a free one
 	Mux    *http.ServeMux // required: its patterns are the routes of the access record
 	Log    *slog.Logger   // required
+	Failed chan<- error   // required, with room for one: told when the server ends although nobody stopped it
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
 	CheckHost      bool           // serve only loopback names and Hosts, but for /in/; default any
@@ -45,7 +46,7 @@ type Server struct {
 	hosts     map[string]bool // nil: any
 	drainTime time.Duration
 	http      *http.Server
-	failed    chan error
+	failed    chan<- error
 
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
@@ -68,7 +69,7 @@ func New(o Options) *Server {
 		log:       o.Log.With("server", o.Name),
 		proxies:   o.TrustedProxies,
 		drainTime: o.ReadHeaderTimeout,
-		failed:    make(chan error, 1),
+		failed:    o.Failed,
 	}
 	if o.CheckHost {
 		s.hosts = hostSet(o.Hosts)
@@ -133,10 +134,6 @@ func (s *Server) serve(listener net.Listener, done chan struct{}) {
 		s.failed <- fmt.Errorf("%s server: %w", s.name, err)
 	}
 }
-
-// Failed gives the error with which the server ended although nobody stopped it. Whoever runs the process ends it
-// then: nothing would answer any more.
-func (s *Server) Failed() <-chan error { return s.failed }
 
 // Stop takes no more connections and waits until every request is answered: end streams before. When ctx is done
 // first, it cuts what is left and says so. It may be called twice, and on a server that never started.
