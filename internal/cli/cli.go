@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -48,12 +49,19 @@ type commands struct {
 // Run runs the command of env.Args and returns the process's exit code: 0 done, 1 failed, 2 not understood. The end
 // of ctx ends the command.
 func Run(ctx context.Context, env Env) int {
+	args := asked(env.Args[1:])
+	if len(args) == 0 {
+		return begin(ctx, env)
+	}
 	var all commands
 	parser, err := newParser(ctx, &all, env)
 	if err != nil {
 		return report(env, err) // a mistake in the tags: every test sees it
 	}
-	parsed, err := parser.Parse(env.Args[1:])
+	if err := known(parser, args[0]); err != nil {
+		return report(env, err)
+	}
+	parsed, err := parser.Parse(args)
 	if errors.Is(err, errHelped) {
 		return exitOK
 	}
@@ -61,6 +69,51 @@ func Run(ctx context.Context, env Env) int {
 		return report(env, asUsage(err))
 	}
 	return report(env, parsed.Run(env))
+}
+
+// asked takes what people type at any program for what it is called here.
+func asked(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) > 0 && args[0] == "--version":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
+}
+
+// begin says what there is to whoever said nothing. It is talk, and not what a command was asked for.
+func begin(ctx context.Context, env Env) int {
+	Run(ctx, Env{Args: []string{env.Args[0], "--help"}, Stdout: env.Stderr, Stderr: env.Stderr})
+	_, _ = fmt.Fprintf(env.Stderr, "\nBegin with `%s dev`: it starts a hub on this machine, and prints what to try.\n", env.Args[0])
+	return exitUsage
+}
+
+// later are the commands of other versions, and what does their work in this one.
+var later = map[string]string{
+	"serve":   "`tributary dev` runs the whole hub on this machine, and is not for production",
+	"migrate": "`tributary dev` brings its database up to date when it starts",
+	"keyset":  "`tributary dev` makes one, and keeps it in its data folder",
+	"key":     "dev.json in the data folder of `tributary dev` has an operator's key and a tenant's; the API makes more",
+	"listen":  "`curl -N` reads a stream; `tributary dev` prints the line",
+	"verify":  "the API verifies a captured request: see /docs/api#verifyWebhook of a hub",
+	"config":  "/docs/configuration of a hub lists what can be set",
+	"doctor":  "/healthz/ready on the operator's port says what is wrong",
+}
+
+// known says whether there is such a command, and if not, what there is. A flag is left to the parser.
+func known(parser *kong.Kong, name string) error {
+	var names []string
+	for _, command := range parser.Model.Children {
+		names = append(names, command.Name)
+	}
+	if strings.HasPrefix(name, "-") || slices.Contains(names, name) {
+		return nil
+	}
+	if instead, ok := later[name]; ok {
+		return usageError{fmt.Errorf("this version has no command %s: %s", name, instead)}
+	}
+	return usageError{fmt.Errorf("there is no command %q, but %s\n`tributary --help` says more", name, strings.Join(names, ", "))}
 }
 
 // errHelped ends the parsing once kong has printed what --help asks for: left alone it would exit.
@@ -115,6 +168,9 @@ func asUsage(err error) error {
 		if selected := parse.Context.Selected(); selected != nil {
 			help = selected.FullPath() + " --help"
 		}
+	}
+	if flag, _, bare := strings.Cut(err.Error(), ": expected "); bare && strings.HasSuffix(err.Error(), "(<EOL>)") {
+		err = fmt.Errorf("%s needs a value", flag)
 	}
 	return usageError{fmt.Errorf("%w\n`%s` says more", err, help)}
 }

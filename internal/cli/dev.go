@@ -15,7 +15,7 @@ type devCommand struct {
 
 // Help is shown below the flags.
 func (devCommand) Help() string {
-	return `Postgres comes from installed programs, else from a pinned build that npm fetches (TRIBUTARY_POSTGRES=auto, system or npm); TRIBUTARY_DATABASE_URL names a database instead. Ctrl-C stops everything; the data stays.`
+	return `Postgres comes from installed programs, else from a pinned build that npm fetches (TRIBUTARY_POSTGRES=auto, system or npm); TRIBUTARY_DATABASE_URL names a database instead. Health and metrics are at 127.0.0.1:9090, or where TRIBUTARY_OPS_LISTEN says. The environment has more: see /docs/configuration of the hub that runs. Ctrl-C stops everything; the data stays.`
 }
 
 func (d devCommand) Run(ctx context.Context, env Env) error {

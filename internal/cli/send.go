@@ -32,7 +32,9 @@ type sendCommand struct {
 
 // Help is shown below the flags.
 func (sendCommand) Help() string {
-	return `Prints each answer of the hub. The exit code is 1 when one is no 2xx.`
+	return `Prints each answer of the hub. The exit code is 1 when one is no 2xx.
+
+Without --url and --secret it sends to the hub whose dev.json is in TRIBUTARY_DATA_DIR, by default .tributary in this folder; TRIBUTARY_URL is another address of that hub.`
 }
 
 func (s sendCommand) Run(ctx context.Context, env Env) error {
@@ -47,7 +49,7 @@ func (s sendCommand) Run(ctx context.Context, env Env) error {
 		return s.list(env.Stdout, []*provider.Provider{p})
 	}
 	if s.Count < 1 {
-		return usageError{errors.New("--count: at least 1")}
+		return usageError{fmt.Errorf("--count %d: at least 1", s.Count)}
 	}
 	c, err := env.config()
 	if err != nil {

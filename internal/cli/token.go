@@ -18,13 +18,18 @@ type tokenCommand struct {
 	TTL   time.Duration `name:"ttl" default:"1h" help:"How long it is good; a negative one has expired."`
 }
 
+// Help is shown below the flags.
+func (tokenCommand) Help() string {
+	return `Only tributary dev has such an issuer. It is the one of the hub whose dev.json is in TRIBUTARY_DATA_DIR, by default .tributary in this folder, or of the hub that TRIBUTARY_URL names.`
+}
+
 func (t tokenCommand) Run(ctx context.Context, env Env) error {
 	claims, err := t.claims()
 	if err != nil {
 		return err
 	}
 	if t.TTL%time.Second != 0 {
-		return usageError{errors.New("--ttl: whole seconds")}
+		return usageError{fmt.Errorf("--ttl %s: whole seconds only", t.TTL)}
 	}
 	c, err := env.config()
 	if err != nil {
@@ -71,7 +76,7 @@ func (t tokenCommand) claims() (map[string]json.RawMessage, error) {
 	for _, claim := range t.Claim {
 		name, value, ok := strings.Cut(claim, "=")
 		if !ok || name == "" {
-			return nil, usageError{fmt.Errorf("--claim %s: not of the form name=value", claim)}
+			return nil, usageError{fmt.Errorf("--claim %q: not of the form name=value", claim)}
 		}
 		if !json.Valid([]byte(value)) {
 			quoted, err := json.Marshal(value)
