@@ -54,7 +54,7 @@ func checkMigrations(ctx context.Context, p *store.Pipeline) error {
 		return err
 	}
 	if status.Pending() {
-		return hub.Errorf(hub.Unavailable, "the schema is at migration %d and this build needs %d: run tributary migrate up", status.Current, status.Wanted)
+		return hub.Errorf(hub.Unavailable, "the schema is at migration %d and this build needs %d: `tributary dev` brings it there when it starts", status.Current, status.Wanted)
 	}
 	return nil
 }

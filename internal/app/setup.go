@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/api"
 	"github.com/tributary-hub/tributary/internal/auth"
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/docs"
 	"github.com/tributary-hub/tributary/internal/egress"
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -146,6 +148,8 @@ func (a *App) setup(ctx context.Context) error {
 		}
 		a.mux.Handle("GET /docs", pages)
 		a.mux.Handle("GET /docs/", pages)
+		a.mux.Handle("GET /{$}", http.RedirectHandler("/docs", http.StatusSeeOther))
+		a.mux.Handle("GET /favicon.ico", docs.Icon())
 	}
 
 	// The ports, last to open and first to close.

@@ -51,8 +51,7 @@ type Variable struct {
 // limitPrefix begins the names of the defaults of tenants' limits.
 const limitPrefix = "TRIBUTARY_LIMIT_"
 
-// Variables lists every name that the hub reads, in the order of the documentation. Those of OpenTelemetry (OTEL_*)
-// are read by its own library.
+// Variables lists every name that the hub reads, in the order of the documentation.
 func Variables() []Variable {
 	var all []Variable
 	for field := range reflect.TypeFor[environment]().Fields() {

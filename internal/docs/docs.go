@@ -226,6 +226,14 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(found.html)
 }
 
+// Icon answers browsers that ask for a site's icon unasked: there is none, which is no error to show in a console.
+func Icon() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=86400")
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
 // known says whether the client has the page already: its list of tags has this one, weak or not, as a proxy that
 // compresses makes it.
 func known(list, etag string) bool {

@@ -14,7 +14,11 @@ import (
 func handler(t *testing.T) http.Handler {
 	t.Helper()
 	h, err := docs.New(docs.Options{
-		OpenAPI: []byte(openAPI), Variables: []docs.Variable{{Name: "TRIBUTARY_LISTEN", Default: ":8080", What: "where to listen | or not"}},
+		OpenAPI: []byte(openAPI), Variables: []docs.Variable{
+			{Name: "TRIBUTARY_LISTEN", Default: ":8080", What: "where to listen | or not"},
+			{Name: "TRIBUTARY_LIMIT_ROUTES", What: "the limit of routes"},
+			{Name: "TRIBUTARY_LIMIT_CONNECTIONS", What: "the limit of connections"},
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
 	"github.com/tributary-hub/tributary/internal/provider"
@@ -187,6 +188,9 @@ func TestTables(t *testing.T) {
 	if html := text(t, h, "/docs/configuration"); !strings.Contains(html, "<code>TRIBUTARY_LISTEN</code>") || !strings.Contains(html, "where to listen | or not</td>") {
 		t.Error("the configuration lacks a variable")
 	}
+	if html := text(t, h, "/docs/configuration"); !strings.Contains(html, "the limit of routes</td>") || !strings.Contains(html, "the limit of connections; nothing counts it yet</td>") {
+		t.Error("the configuration does not say which limits are counted")
+	}
 	for page, want := range map[string]string{
 		"/docs/conventions": "<td><code>body_bytes</code></td>\n<td>1048576</td>",
 		"/docs/routes":      "<td>4,096 bytes</td>",
@@ -238,6 +242,38 @@ func TestProviders(t *testing.T) {
 		for _, w := range want {
 			if !strings.Contains(html, w) {
 				t.Errorf("%s's page lacks %q", p.Name, w)
+			}
+		}
+	}
+}
+
+// A command that a page names is one of this build; so is a variable.
+func TestPages_NameWhatThereIs(t *testing.T) {
+	t.Parallel()
+	commands := []string{"dev", "send", "token", "openapi", "bench", "version"}
+	named := regexp.MustCompile(`\btributary ([a-z]+)`)
+	sources := crawl(t, handler(t))
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources["README.md"] = string(readme)
+	known := map[string]bool{}
+	for _, v := range config.Variables() {
+		known[v.Name] = true
+		if v.Secret {
+			known[v.Name+"_FILE"] = true
+		}
+	}
+	for at, text := range sources {
+		for _, match := range named.FindAllStringSubmatch(text, -1) {
+			if !slices.Contains(commands, match[1]) {
+				t.Errorf("%s: there is no command %s", at, match[1])
+			}
+		}
+		for _, name := range regexp.MustCompile(`\bTRIBUTARY_[A-Z_]+`).FindAllString(text, -1) {
+			if !known[name] {
+				t.Errorf("%s: there is no variable %s", at, name)
 			}
 		}
 	}

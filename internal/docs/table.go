@@ -159,7 +159,11 @@ func variableTable(variables []Variable) string {
 	var out strings.Builder
 	out.WriteString("| name | default | what |\n| --- | --- | --- |\n")
 	for _, v := range variables {
-		fmt.Fprintf(&out, "| `%s` | %s | %s |\n", v.Name, code(v.Default), cell(v.What))
+		what := v.What
+		if limit, ok := strings.CutPrefix(v.Name, "TRIBUTARY_LIMIT_"); ok && limits[strings.ToLower(limit)] == "" {
+			what += "; nothing counts it yet"
+		}
+		fmt.Fprintf(&out, "| `%s` | %s | %s |\n", v.Name, code(v.Default), cell(what))
 	}
 	return out.String()
 }

@@ -48,6 +48,19 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	crawl(t, h.dev.URL)
+
+	// A browser that is given the hub's address alone lands on the pages, and finds no fault.
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for path, want := range map[string]string{"/": "303 See Other /docs", "/favicon.ico": "204 No Content ", "/nothing": "404 Not Found "} {
+		res, err := client.Get(h.dev.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if got := res.Status + " " + res.Header.Get("Location"); got != want {
+			t.Errorf("GET %s: %s, want %s", path, got, want)
+		}
+	}
 }
 
 func decoded(t *testing.T, text string) any {

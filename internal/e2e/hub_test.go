@@ -21,13 +21,23 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// buildDir is where this test process keeps its binary.
+var buildDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "tributary-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(buildDir)
+	os.Exit(status)
+}
+
 // binary is the hub as it is built for users, once per test process.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "tributary-e2e-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "tributary")
+	path := filepath.Join(buildDir, "tributary")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/tributary").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
@@ -64,6 +74,14 @@ type hub struct {
 // startHub starts a hub on a folder of its own and a free port, and stops it with the test.
 func startHub(t *testing.T) *hub {
 	t.Helper()
+	h := newHub(t)
+	h.start(t)
+	return h
+}
+
+// newHub is one that does not run yet, and is stopped with the test.
+func newHub(t *testing.T) *hub {
+	t.Helper()
 	h := &hub{dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0", out: &lockedBuffer{}}
 	t.Cleanup(func() {
 		h.terminate(t)
@@ -71,7 +89,6 @@ func startHub(t *testing.T) *hub {
 			t.Logf("the hub said:\n%s", h.out.tail(8000))
 		}
 	})
-	h.start(t)
 	return h
 }
 
