@@ -38,7 +38,7 @@ type App struct {
 	mux    *http.ServeMux // of the public port
 	ops    *server.Server
 	opsMux *http.ServeMux
-	url    *url.URL
+	url    *url.URL // where the process is reached: the public URL where one is configured, else its own port
 	failed chan error // one for each port
 	stops  []stop
 
@@ -89,9 +89,6 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	return nil
 }
-
-// URL is where the process is reached: the public URL where one is configured, else the port that it listens on.
-func (a *App) URL() string { return a.url.String() }
 
 // Failed gives an error when a part that cannot be done without has ended by itself: the process should stop.
 func (a *App) Failed() <-chan error { return a.failed }
