@@ -53,6 +53,10 @@ func (a *App) setup(ctx context.Context) error {
 		return err
 	}
 	a.onStop("river pool", func(context.Context) error { river.Close(); return nil })
+	node, err := a.startNode(ctx, db, river, metrics) // it takes over what its killed predecessor left before River begins
+	if err != nil {
+		return err
+	}
 
 	// What several roles share.
 	client, err := egress.NewClient(egress.Options{Allow: o.Config.EgressAllow, Dev: o.Dev, Logger: log})
@@ -87,7 +91,7 @@ func (a *App) setup(ctx context.Context) error {
 	// The roles.
 	roles := o.Config.Roles
 	if roles.Worker {
-		if err := a.startWorker(ctx, workerParts{db: db, river: river, tenants: tenants, appender: appender, usage: usage, metrics: metrics}); err != nil {
+		if err := a.startWorker(ctx, workerParts{db: db, river: river, tenants: tenants, appender: appender, usage: usage, metrics: metrics, node: node}); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,9 +22,22 @@ type workerParts struct {
 	appender *publish.Appender
 	usage    *meter.Meter
 	metrics  prometheus.Registerer
+	node     string // its id
 }
 
-// startWorker starts the role that works jobs: what they share, the node that others know it by, and River.
+// startNode makes this process known to the others, by its roles, and returns the id that it has among them.
+func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River, metrics prometheus.Registerer) (id string, err error) {
+	id = a.o.NodeID
+	if id == "" {
+		id = uuid.NewString()
+	}
+	return id, a.start(ctx, "node", worker.NewNode(worker.NodeOptions{
+		Pipeline: db.Pipeline, River: river, Log: a.o.Log, Metrics: metrics, Mine: a.o.NodeID != "",
+		Self: store.Node{ID: id, Roles: strings.Split(a.o.Config.Roles.String(), ","), Version: a.o.Version},
+	}))
+}
+
+// startWorker starts the role that works jobs: what they share, and River.
 func (a *App) startWorker(ctx context.Context, p workerParts) error {
 	w := worker.New(worker.Options{
 		Pipeline: p.db.Pipeline, River: p.river, Directory: p.tenants, Appender: p.appender, Meter: p.usage,
@@ -32,18 +46,7 @@ func (a *App) startWorker(ctx context.Context, p workerParts) error {
 	if err := a.start(ctx, "worker", w); err != nil {
 		return err
 	}
-	id := a.o.NodeID
-	if id == "" {
-		id = uuid.NewString()
-	}
-	node := worker.NewNode(worker.NodeOptions{
-		Pipeline: p.db.Pipeline, River: p.river, Log: a.o.Log, Metrics: p.metrics, Mine: a.o.NodeID != "",
-		Self: store.Node{ID: id, Roles: []string{"worker"}, Version: a.o.Version},
-	})
-	if err := a.start(ctx, "node", node); err != nil {
-		return err
-	}
-	client, err := newRiver(p.river.Pool(), id, w, a.o.Log)
+	client, err := newRiver(p.river.Pool(), p.node, w, a.o.Log)
 	if err != nil {
 		return err
 	}
