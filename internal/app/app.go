@@ -38,7 +38,7 @@ type App struct {
 	mux    *http.ServeMux // of the public port
 	ops    *server.Server
 	opsMux *http.ServeMux
-	url    *url.URL // where the process is reached: the public URL where one is configured, else its own port
+	url    *url.URL   // where the process is reached: the public URL where one is configured, else its own port
 	failed chan error // one for each port
 	stops  []stop
 
