@@ -12,6 +12,15 @@ import (
 // Reason is what the trail says of a working's last error.
 var Reason = reason
 
+// Beat writes one beat, as a Node does again and again between Start and Stop.
+func (n *Node) Beat(ctx context.Context) { n.beat(ctx) }
+
+// Look judges the others.
+func (n *Node) Look(ctx context.Context) { n.look(ctx) }
+
+// Hurry shortens the rhythm of a Node that has not started.
+func (n *Node) Hurry(every time.Duration) { n.beatEvery, n.lookEvery = every, every }
+
 // RouteEvent works one job, as River has it done.
 func (w *Worker) RouteEvent(ctx context.Context, j *river.Job[job.RouteEvent]) error {
 	return (&routeEvent{w: w}).Work(ctx, j)

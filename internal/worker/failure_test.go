@@ -52,7 +52,7 @@ func TestRouteEvent_PostgresAway(t *testing.T) {
 			_, err = lock.Exec(t.Context(), `LOCK TABLE tributary.`+tt.table)
 			must(t, err)
 			s.work(t)
-			s.waitFor(t, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+			waitFor(t, s.DB, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 			if tt.kill {
 				s.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 			}
@@ -77,13 +77,13 @@ func TestRouteEvent_PostgresAway(t *testing.T) {
 }
 
 // waitFor asks until the answer is yes.
-func (s *shop) waitFor(t *testing.T, query string) {
+func waitFor(t *testing.T, db *storetest.DB, query string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	for !storetest.Value[bool](t, s.DB, query) {
+	for !storetest.Value[bool](t, db, query) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
@@ -104,7 +104,7 @@ func TestRouteEvent_Stopped(t *testing.T) {
 	_, err = lock.Exec(t.Context(), `LOCK TABLE tributary.outcomes`)
 	must(t, err)
 	s.work(t)
-	s.waitFor(t, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+	waitFor(t, s.DB, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 	must(t, s.river.StopAndCancel(t.Context()))
 	must(t, lock.Rollback(t.Context()))
 	if state := storetest.Value[string](t, s.DB, `SELECT state::text || ' after ' || attempt FROM tributary_river.river_job`); state != "available after 0" {

@@ -31,9 +31,11 @@ type NodeOptions struct {
 
 // A Node writes that this process lives and takes over the jobs of those that do not.
 type Node struct {
-	o      NodeOptions
-	inTime int // beats in a row
-	taken  prometheus.Counter
+	o         NodeOptions
+	beatEvery time.Duration // these two are the constants, or less in a test
+	lookEvery time.Duration
+	inTime    int // beats in a row
+	taken     prometheus.Counter
 
 	cancel  context.CancelFunc
 	stopped chan struct{}
@@ -41,7 +43,7 @@ type Node struct {
 
 // NewNode makes a Node; it beats between Start and Stop.
 func NewNode(o NodeOptions) *Node {
-	n := &Node{o: o, taken: prometheus.NewCounter(prometheus.CounterOpts{
+	n := &Node{o: o, beatEvery: beatEvery, lookEvery: takeOverEvery, taken: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tributary_jobs_taken_over_total", Help: "Jobs of dead nodes that this node made available again.",
 	})}
 	o.Metrics.MustRegister(n.taken)
@@ -82,7 +84,7 @@ func (n *Node) Stop(ctx context.Context) error {
 }
 
 func (n *Node) run(ctx context.Context) {
-	beat, look := time.NewTicker(beatEvery), time.NewTicker(takeOverEvery)
+	beat, look := time.NewTicker(n.beatEvery), time.NewTicker(n.lookEvery)
 	defer beat.Stop()
 	defer look.Stop()
 	for {
@@ -92,12 +94,7 @@ func (n *Node) run(ctx context.Context) {
 		case <-beat.C:
 			n.beat(ctx)
 		case <-look.C:
-			if n.inTime < beatsToJudge {
-				continue
-			}
-			if err := n.takeOver(ctx, ""); err != nil && ctx.Err() == nil {
-				n.o.Log.WarnContext(ctx, "jobs of dead nodes not taken over", "error", err)
-			}
+			n.look(ctx)
 		}
 	}
 }
@@ -111,6 +108,16 @@ func (n *Node) beat(ctx context.Context) {
 		return
 	}
 	n.inTime++
+}
+
+// look judges the others by their silence, where this node's own beats were written.
+func (n *Node) look(ctx context.Context) {
+	if n.inTime < beatsToJudge {
+		return
+	}
+	if err := n.takeOver(ctx, ""); err != nil && ctx.Err() == nil {
+		n.o.Log.WarnContext(ctx, "jobs of dead nodes not taken over", "error", err)
+	}
 }
 
 func (n *Node) takeOver(ctx context.Context, mine string) error {

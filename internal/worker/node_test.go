@@ -1,0 +1,114 @@
+package worker_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/storetest"
+	"github.com/tributary-hub/tributary/internal/worker"
+)
+
+// newNode makes the node "self" on a database with one job that node works since that long.
+func newNode(t *testing.T, works string, since time.Duration, mine bool) (*storetest.DB, *worker.Node) {
+	t.Helper()
+	db := storetest.New(t)
+	_, err := db.Pipeline.InsertEvents(t.Context(), []hub.Event{db.Event(t, "stripe")})
+	must(t, err)
+	db.Exec(t, `
+		UPDATE tributary_river.river_job SET state = 'running', attempt = 1, attempted_by = ARRAY[$1], attempted_at = now() - $2::interval`, works, since)
+	pool, err := store.OpenRiver(context.WithoutCancel(t.Context()), db.URL, "", 2)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	return db, worker.NewNode(worker.NodeOptions{
+		Pipeline: db.Pipeline, River: pool, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Mine: mine,
+		Self: store.Node{ID: "self", Roles: []string{"worker"}, Version: "test"},
+	})
+}
+
+func jobState(t *testing.T, db *storetest.DB) string {
+	t.Helper()
+	return storetest.Value[string](t, db, `SELECT state::text FROM tributary_river.river_job`)
+}
+
+// A node judges others only while its own last three beats were written: a slow Postgres makes nobody dead.
+func TestNode_JudgesAfterItsOwnBeats(t *testing.T) {
+	t.Parallel()
+	const silent = 20 * time.Second
+	missed, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tt := range []struct {
+		name  string
+		beats string // "x" is written, "-" is not
+		want  string
+	}{
+		{"none yet", "", "running"},
+		{"two", "xx", "running"},
+		{"three", "xxx", "available"},
+		{"one missed", "xxx-", "running"},
+		{"two after one missed", "xxx-xx", "running"},
+		{"three after one missed", "x-xxx", "available"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db, node := newNode(t, "dead", silent, false)
+			for _, beat := range tt.beats {
+				ctx := t.Context()
+				if beat == '-' {
+					ctx = missed
+				}
+				node.Beat(ctx)
+			}
+			node.Look(t.Context())
+			if got := jobState(t, db); got != tt.want {
+				t.Errorf("the job of a silent node is %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// At its start a node frees the jobs of its own killed predecessor, where its id is one that it keeps.
+func TestNode_FreesItsOwn(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		works string
+		mine  bool
+		want  string
+	}{
+		{"its predecessor's", "self", true, "available"},
+		{"another's", "other", true, "running"},
+		{"of an id that is new", "self", false, "running"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db, node := newNode(t, tt.works, 0, tt.mine)
+			must(t, node.Start(t.Context()))
+			if got := jobState(t, db); got != tt.want {
+				t.Errorf("after the start the job is %s, want %s", got, tt.want)
+			}
+			must(t, node.Stop(t.Context()))
+		})
+	}
+}
+
+// By itself a node beats, and takes over what a dead one worked.
+func TestNode_TakesOver(t *testing.T) {
+	t.Parallel()
+	db, node := newNode(t, "dead", 20*time.Second, false)
+	node.Hurry(10 * time.Millisecond)
+	must(t, node.Start(t.Context()))
+	waitFor(t, db, `SELECT state = 'available' FROM tributary_river.river_job`)
+	waitFor(t, db, `SELECT EXISTS (SELECT FROM tributary.nodes WHERE id = 'self')`)
+	db.Exec(t, `UPDATE tributary.nodes SET beat_at = now() - interval '1 hour'`)
+	waitFor(t, db, `SELECT beat_at > now() - interval '1 minute' FROM tributary.nodes`)
+	must(t, node.Stop(t.Context()))
+	if n := storetest.Value[int](t, db, `SELECT count(*) FROM tributary.nodes`); n != 0 {
+		t.Errorf("%d nodes after it stopped", n)
+	}
+}
