@@ -12,7 +12,10 @@ import (
 
 // Kinds of partitioned tables, in the order in which a day of them is made and dropped: messages last, since with
 // them goes the floor.
-var partitionKinds = []string{"events", "outcomes", "messages"}
+var partitionKinds = [PartitionKinds]string{"events", "outcomes", "messages"}
+
+// PartitionKinds is how many tables a day has a partition of.
+const PartitionKinds = 3
 
 // errBusy says that a lock was not had in time; the next try may have it.
 var errBusy = errors.New("the table is in use, try again later")
@@ -70,7 +73,7 @@ func (p *Pipeline) Partitions(ctx context.Context) ([]Partition, error) {
 		SELECT parent.relname, to_date(right(child.relname, 8), 'YYYYMMDD')
 		  FROM pg_inherits i JOIN pg_class parent ON parent.oid = i.inhparent JOIN pg_class child ON child.oid = i.inhrelid
 		 WHERE parent.relnamespace = 'tributary'::regnamespace AND parent.relname = ANY ($1)
-		 ORDER BY 2, array_position($1, parent.relname::text)`, partitionKinds)
+		 ORDER BY 2, array_position($1, parent.relname::text)`, partitionKinds[:])
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Partition])
 	if err != nil {
 		return nil, fmt.Errorf("list partitions: %w", failure(err))

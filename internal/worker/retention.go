@@ -26,13 +26,12 @@ type retention struct {
 func (*retention) Timeout(*river.Job[job.Retention]) time.Duration { return 80 * time.Second }
 
 func (r *retention) Work(ctx context.Context, _ *river.Job[job.Retention]) error {
-	if err := MakePartitions(ctx, r.w.o.Pipeline, r.w.o.Now()); err != nil {
-		return err
+	err := MakePartitions(ctx, r.w.o.Pipeline, r.w.o.Now())
+	partitions, unlisted := r.w.o.Pipeline.Partitions(ctx)
+	if unlisted != nil {
+		return errors.Join(err, unlisted)
 	}
-	partitions, err := r.w.o.Pipeline.Partitions(ctx)
-	if err != nil {
-		return err
-	}
+	r.w.metrics.ahead.set(lastDay(partitions, dayOf(r.w.o.Now())))
 	oldest := oldestDay(r.w.o.Now(), r.w.o.Retention)
 	for _, p := range partitions {
 		if p.Day.Before(oldest) {
@@ -47,13 +46,29 @@ func (r *retention) Work(ctx context.Context, _ *river.Job[job.Retention]) error
 // MakePartitions makes those that are missing, from yesterday, for ids of a clock behind ours, until a week ahead.
 // It is asked at start too: without today's nothing can be taken in.
 func MakePartitions(ctx context.Context, p *store.Pipeline, now time.Time) error {
-	today := now.UTC().Truncate(24 * time.Hour)
+	today := dayOf(now)
 	_, err := p.MakePartitions(ctx, today.AddDate(0, 0, -1), today.AddDate(0, 0, partitionsAhead))
 	return err
 }
 
 func oldestDay(now time.Time, retention time.Duration) time.Time {
-	return now.UTC().Add(-retention).Truncate(24 * time.Hour)
+	return dayOf(now.Add(-retention))
+}
+
+func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+
+// lastDay is the last day in a row from today that has the partitions of all kinds; the day before, where today has
+// not.
+func lastDay(partitions []store.Partition, today time.Time) time.Time {
+	kinds := map[time.Time]int{}
+	for _, p := range partitions {
+		kinds[p.Day.UTC()]++
+	}
+	day := today
+	for kinds[day] == store.PartitionKinds {
+		day = day.AddDate(0, 0, 1)
+	}
+	return day.AddDate(0, 0, -1)
 }
 
 // drop waits for a busy table a few times, with the lock timeout between; then the next run tries again.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/job"
 	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/publish"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -58,8 +59,10 @@ func openShop(t *testing.T, changes ...func(*worker.Options)) *shop {
 		change(&o)
 	}
 	s.worker = worker.New(o)
+	queues := worker.Queues()
+	queues[job.Chores] = queues[job.Events] // nobody waits 5 s for a chore
 	s.river, err = river.NewClient(riverpgxv5.New(pool.Pool()), &river.Config{
-		Schema: store.RiverSchema, Logger: log, Queues: worker.Queues(), Workers: s.worker.Workers(),
+		Schema: store.RiverSchema, Logger: log, Queues: queues, Workers: s.worker.Workers(),
 		RetryPolicy: worker.RetryPolicy{}, ReindexerSchedule: river.NeverSchedule(),
 	})
 	must(t, err)
