@@ -170,7 +170,7 @@ CREATE TABLE tributary.idempotency (
     caller uuid NOT NULL,
     hash bytea NOT NULL,
     request bytea NOT NULL,
-    claimed_until timestamp with time zone NOT NULL,
+    claimed_until timestamp with time zone,
     status integer,
     header jsonb,
     answer bytea,

@@ -82,20 +82,47 @@ func build(o Options, mux *http.ServeMux) *API {
 // errUnchanged ends a change that finds nothing to do: nothing is written, and all is well.
 var errUnchanged = errors.New("unchanged")
 
-// change runs fn as an audited change of the caller's tenant and waits until this node sees it. The tenant is locked
-// first, whatever else fn locks: its changes follow one another, a limit is kept, and none waits for another in a ring.
-func (a *API) change(ctx context.Context, c *call, fn func(*store.Change, hub.Tenant) error) error {
-	return a.changeUnlocked(ctx, c, func(change *store.Change) error {
+// commit runs fn as an audited change of the caller's tenant, and waits until this node sees it; what fn gives is the
+// body of the answer. The tenant is locked first, whatever else fn locks: its changes follow one another, a limit is
+// kept, and none waits for another in a ring.
+//
+// Where the request has an Idempotency-Key, its answer is kept in fn's transaction: a crash or a lost reply leaves
+// both or neither.
+func commit[O any](ctx context.Context, a *API, c *call, fn func(*store.Change, hub.Tenant) (O, error)) (O, error) {
+	return commitNew(ctx, a, c, func(change *store.Change) (O, error) {
 		tenant, err := change.LockTenant(ctx)
 		if err != nil {
-			return err
+			var none O
+			return none, err
 		}
 		return fn(change, tenant)
 	})
 }
 
-// changeUnlocked is change for a tenant that is only being made.
-func (a *API) changeUnlocked(ctx context.Context, c *call, fn func(*store.Change) error) error {
+// commitNew is commit for a tenant that is only being made.
+func commitNew[O any](ctx context.Context, a *API, c *call, fn func(*store.Change) (O, error)) (O, error) {
+	var out O
+	var kept *answer
+	err := a.change(ctx, c, func(change *store.Change) (err error) {
+		if err := c.claim(ctx, change); err != nil {
+			return err
+		}
+		if out, err = fn(change); err != nil {
+			return err
+		}
+		kept, err = a.keepWith(ctx, c, change, out)
+		return err
+	})
+	if err != nil {
+		var none O
+		return none, err
+	}
+	c.kept = kept
+	return out, nil
+}
+
+// change is commit without an answer.
+func (a *API) change(ctx context.Context, c *call, fn func(*store.Change) error) error {
 	version, err := a.o.Store.ChangeTenant(ctx, c.principal, c.tenant, fn)
 	if errors.Is(err, errUnchanged) {
 		return nil

@@ -57,7 +57,12 @@ func (c *clock) forward(d time.Duration) {
 
 func newWorld(t *testing.T, options ...func(*api.Options)) *world {
 	t.Helper()
-	w := &world{db: storetest.New(t), clock: &clock{}, ids: map[string]string{}}
+	return newWorldOn(t, storetest.New(t), options...)
+}
+
+func newWorldOn(t *testing.T, db *storetest.DB, options ...func(*api.Options)) *world {
+	t.Helper()
+	w := &world{db: db, clock: &clock{}, ids: map[string]string{}}
 	keyset, err := secret.NewKeyset()
 	if err != nil {
 		t.Fatal(err)

@@ -5,12 +5,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributary-hub/tributary/internal/hub"
-	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
 func TestAuthentication(t *testing.T) {
@@ -237,84 +235,5 @@ func TestETag_OfTwoWritersOneWins(t *testing.T) {
 	}
 	if won != 1 {
 		t.Errorf("%d writers won: %v", won, statuses)
-	}
-}
-
-func TestIdempotency(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	path := "/v1/tenants/acme/keys"
-	body := object{"name": "once", "scopes": []string{"config:read"}}
-	count := func() int {
-		return storetest.Value[int](t, w.db, `SELECT count(*) FROM tributary.keys WHERE name = 'once'`)
-	}
-	first := w.must(t, 201, "POST", path, w.acme, body, "Idempotency-Key", "k1")
-	again := w.must(t, 201, "POST", path, w.acme, body, "Idempotency-Key", "k1")
-	if string(first.raw) != string(again.raw) || again.header.Get("Idempotency-Replayed") != "true" || again.header.Get("ETag") != first.header.Get("ETag") {
-		t.Errorf("%s\n%s\n%v", first.raw, again.raw, again.header)
-	}
-	if byID := w.must(t, 201, "POST", "/v1/tenants/"+w.ids["acme"]+"/keys", w.acme, body, "Idempotency-Key", "k1"); string(byID.raw) != string(first.raw) {
-		t.Error("the tenant by its id is another place")
-	}
-	if n := count(); n != 1 {
-		t.Errorf("%d keys", n)
-	}
-	body["name"] = "other"
-	if r := w.refused(t, hub.IdempotencyReused, "POST", path, w.acme, body, "Idempotency-Key", "k1"); r.status != 422 {
-		t.Errorf("status %d", r.status)
-	}
-	body["name"] = "once"
-	w.must(t, 201, "POST", path, w.operator, body, "Idempotency-Key", "k1") // another caller's is another
-	w.must(t, 201, "POST", "/v1/tenants/rival/keys", w.operator, body, "Idempotency-Key", "k1")
-	if n := count(); n != 3 {
-		t.Errorf("%d keys", n)
-	}
-	w.refused(t, hub.ScopeMissing, "POST", path, w.key(t, "acme", hub.ConfigRead), body, "Idempotency-Key", "k1")
-	w.refused(t, hub.Malformed, "POST", path, w.acme, body, "Idempotency-Key", strings.Repeat("x", 256))
-
-	stored := storetest.Values[[]byte](t, w.db, `SELECT answer FROM tributary.idempotency WHERE answer IS NOT NULL`)
-	for _, answer := range stored {
-		if strings.Contains(string(answer), "trb_") {
-			t.Error("a key lies open in the table")
-		}
-	}
-	w.clock.forward(11 * time.Minute)
-	if r := w.refused(t, hub.AnswerExpired, "POST", path, w.acme, body, "Idempotency-Key", "k1"); r.status != 409 {
-		t.Errorf("status %d", r.status)
-	}
-}
-
-func TestIdempotency_WhatFailedMayBeSentAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	body := object{"slug": "acme", "name": "Acme"}
-	w.refused(t, hub.Conflict, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
-	w.refused(t, hub.Conflict, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
-	body["slug"] = "acme-2"
-	first := w.must(t, 201, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
-	again := w.must(t, 201, "POST", "/v1/tenants", w.operator, body, "Idempotency-Key", "k")
-	if string(first.raw) != string(again.raw) {
-		t.Errorf("%s\n%s", first.raw, again.raw)
-	}
-}
-
-func TestIdempotency_AtOnce(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	var group sync.WaitGroup
-	replies := make([]reply, 8)
-	for i := range replies {
-		group.Go(func() {
-			replies[i] = w.send(t, "POST", "/v1/tenants/acme/keys", w.acme, object{"name": "once", "scopes": []string{"config:read"}}, "Idempotency-Key", "k")
-		})
-	}
-	group.Wait()
-	for _, r := range replies {
-		if r.status != 201 && r.body["code"] != string(hub.IdempotencyInFlight) {
-			t.Errorf("%d %s", r.status, r.raw)
-		}
-	}
-	if n := storetest.Value[int](t, w.db, `SELECT count(*) FROM tributary.keys WHERE name = 'once'`); n != 1 {
-		t.Errorf("%d keys", n)
 	}
 }

@@ -197,46 +197,55 @@ func (a *API) endpoints() {
 }
 
 func (a *API) createEndpoint(ctx context.Context, c *call, in *EndpointCreateRequest) (NewEndpoint, error) {
-	return a.makeEndpoint(ctx, c, in.Body.Name, in.Body.EndpointNew)
+	e, err := a.newEndpoint(c, in.Body.Name, in.Body.EndpointNew)
+	if err != nil {
+		return NewEndpoint{}, err
+	}
+	return commit(ctx, a, c, func(change *store.Change, tenant hub.Tenant) (NewEndpoint, error) {
+		return a.addEndpoint(ctx, c, change, tenant, e)
+	})
 }
 
-func (a *API) makeEndpoint(ctx context.Context, c *call, name string, in EndpointNew) (NewEndpoint, error) {
-	var e store.SealedEndpoint
+// A madeEndpoint is an endpoint that is to be added, with its first secret.
+type madeEndpoint struct {
+	store.SealedEndpoint
+	given string // at most one of these has a value
+	made  string
+}
+
+// newEndpoint checks the form of a new endpoint, and makes what the hub has to make for it.
+func (a *API) newEndpoint(c *call, name string, in EndpointNew) (madeEndpoint, error) {
+	e := madeEndpoint{given: in.Secret}
 	e.ID, e.Endpoint.Provider = hub.NewID[hub.EndpointID](), in.Provider
 	configured, err := in.input(name).apply(&e.Endpoint)
 	if err != nil {
-		return NewEndpoint{}, err
-	}
-	var made string
-	if in.Secret == "" && configured.UserSetsSecret {
-		made = configured.NewSecret()
+		return e, err
 	}
 	if in.Secret != "" {
 		if err := configured.CheckSecret(in.Secret); err != nil {
-			return NewEndpoint{}, err
+			return e, err
 		}
+	} else if configured.UserSetsSecret {
+		e.made = configured.NewSecret()
 	}
-	if err := a.newToken(c, &e); err != nil {
+	return e, a.newToken(c, &e.SealedEndpoint)
+}
+
+func (a *API) addEndpoint(ctx context.Context, c *call, change *store.Change, tenant hub.Tenant, e madeEndpoint) (NewEndpoint, error) {
+	if err := a.room(ctx, tenant.Limits.Endpoints, a.o.Limits.Endpoints, "endpoints", change.CountEndpoints); err != nil {
 		return NewEndpoint{}, err
 	}
-	err = a.change(ctx, c, func(change *store.Change, tenant hub.Tenant) error {
-		if err := a.room(ctx, tenant.Limits.Endpoints, a.o.Limits.Endpoints, "endpoints", change.CountEndpoints); err != nil {
-			return err
-		}
-		if e, err = change.CreateEndpoint(ctx, e); err != nil {
-			return err
-		}
-		if value := in.Secret + made; value != "" {
-			if _, err := a.addSecret(ctx, c, change, hub.Secret{Endpoint: e.ID, State: hub.SecretActive}, value); err != nil {
-				return err
-			}
-		}
-		return change.Audit(ctx, "endpoint.create", e.ID.String(), map[string]any{"name": e.Name, "provider": e.Endpoint.Provider})
-	})
+	created, err := change.CreateEndpoint(ctx, e.SealedEndpoint)
 	if err != nil {
 		return NewEndpoint{}, err
 	}
-	return NewEndpoint{Endpoint: a.fromEndpoint(ctx, c)(e), Secret: made}, nil
+	if value := e.given + e.made; value != "" {
+		if _, err := a.addSecret(ctx, c, change, hub.Secret{Endpoint: created.ID, State: hub.SecretActive}, value); err != nil {
+			return NewEndpoint{}, err
+		}
+	}
+	return NewEndpoint{Endpoint: a.fromEndpoint(ctx, c)(created), Secret: e.made},
+		change.Audit(ctx, "endpoint.create", created.ID.String(), map[string]any{"name": created.Name, "provider": created.Endpoint.Provider})
 }
 
 // room refuses one more of something where the tenant's limit of it is reached. The tenant is locked.
@@ -289,21 +298,19 @@ func (a *API) changeEndpoint(ctx context.Context, c *call, in EndpointPath, fn f
 	if err != nil {
 		return Endpoint{}, err
 	}
-	var e store.SealedEndpoint
-	err = a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
-		if e, err = change.LockEndpoint(ctx, ref); err != nil {
-			return err
+	return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (Endpoint, error) {
+		e, err := change.LockEndpoint(ctx, ref)
+		if err != nil {
+			return Endpoint{}, err
 		}
 		if err := c.match(a.fromEndpoint(ctx, c)(e)); err != nil {
-			return err
+			return Endpoint{}, err
 		}
-		e, err = fn(change, e)
-		return err
+		if e, err = fn(change, e); err != nil {
+			return Endpoint{}, err
+		}
+		return a.fromEndpoint(ctx, c)(e), nil
 	})
-	if err != nil {
-		return Endpoint{}, err
-	}
-	return a.fromEndpoint(ctx, c)(e), nil
 }
 
 func (a *API) putEndpoint(ctx context.Context, c *call, in *EndpointPutRequest) (NewEndpoint, error) {
@@ -311,50 +318,51 @@ func (a *API) putEndpoint(ctx context.Context, c *call, in *EndpointPutRequest) 
 	if err != nil {
 		return NewEndpoint{}, err
 	}
-	replaced, err := a.replaceEndpoint(ctx, c, name, in)
-	if hub.CodeOf(err) != hub.NotFound || hub.LooksLikeID(in.Endpoint) {
-		return NewEndpoint{Endpoint: replaced}, err
-	}
-	if err := c.matchNone(); err != nil {
+	fresh, err := a.newEndpoint(c, firstOf(name, "x"), in.Body.EndpointNew) // the form first, whether it is there or not
+	if err != nil {
 		return NewEndpoint{}, err
 	}
-	c.status = http.StatusCreated
-	return a.makeEndpoint(ctx, c, name, in.Body.EndpointNew)
+	ref, err := in.ref()
+	if err != nil {
+		return NewEndpoint{}, err
+	}
+	return commit(ctx, a, c, func(change *store.Change, tenant hub.Tenant) (NewEndpoint, error) {
+		e, err := change.LockEndpoint(ctx, ref)
+		creates, err := c.creates(in.Endpoint, err)
+		if err != nil {
+			return NewEndpoint{}, err
+		}
+		if creates {
+			return a.addEndpoint(ctx, c, change, tenant, fresh)
+		}
+		if err := c.matchFound(a.fromEndpoint(ctx, c)(e)); err != nil {
+			return NewEndpoint{}, err
+		}
+		replaced, err := a.replaceEndpoint(ctx, c, change, firstOf(name, e.Name), in.Body.EndpointNew, e)
+		if err != nil {
+			return NewEndpoint{}, err
+		}
+		return NewEndpoint{Endpoint: a.fromEndpoint(ctx, c)(replaced)}, nil
+	})
 }
 
-func (a *API) replaceEndpoint(ctx context.Context, c *call, name string, in *EndpointPutRequest) (Endpoint, error) {
-	// The form first: of an endpoint that is not there, too, what is wrong with the body is said before that.
-	probe := hub.Endpoint{Provider: in.Body.Provider}
-	configured, err := in.Body.input(firstOf(name, "x")).apply(&probe)
+func (a *API) replaceEndpoint(ctx context.Context, c *call, change *store.Change, name string, in EndpointNew, e store.SealedEndpoint) (store.SealedEndpoint, error) {
+	if e.Endpoint.Provider != in.Provider {
+		return e, hub.FieldErrorf("body.provider", "an endpoint keeps its provider: create another")
+	}
+	if _, err := in.input(name).apply(&e.Endpoint); err != nil {
+		return e, err
+	}
+	updated, err := change.UpdateEndpoint(ctx, e)
 	if err != nil {
-		return Endpoint{}, err
+		return e, err
 	}
-	if in.Body.Secret != "" {
-		if err := configured.CheckSecret(in.Body.Secret); err != nil {
-			return Endpoint{}, err
+	if in.Secret != "" {
+		if err := a.ensureSecret(ctx, c, change, e.ID, in.Secret); err != nil {
+			return e, err
 		}
 	}
-	return a.changeEndpoint(ctx, c, in.EndpointPath, func(change *store.Change, e store.SealedEndpoint) (store.SealedEndpoint, error) {
-		if err := c.matchAbsent(); err != nil {
-			return e, err
-		}
-		if e.Endpoint.Provider != in.Body.Provider {
-			return e, hub.FieldErrorf("body.provider", "an endpoint keeps its provider: create another")
-		}
-		if _, err := in.Body.input(firstOf(name, e.Name)).apply(&e.Endpoint); err != nil {
-			return e, err
-		}
-		updated, err := change.UpdateEndpoint(ctx, e)
-		if err != nil {
-			return e, err
-		}
-		if in.Body.Secret != "" {
-			if err := a.ensureSecret(ctx, c, change, e.ID, in.Body.Secret); err != nil {
-				return e, err
-			}
-		}
-		return updated, change.Audit(ctx, "endpoint.replace", e.ID.String(), map[string]any{"name": updated.Name})
-	})
+	return updated, change.Audit(ctx, "endpoint.replace", e.ID.String(), map[string]any{"name": updated.Name})
 }
 
 func (a *API) updateEndpoint(ctx context.Context, c *call, in *EndpointPatchRequest) (Endpoint, error) {

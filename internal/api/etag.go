@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"net/http"
 	"strings"
 
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -44,16 +45,25 @@ func (c *call) match(current tagged) error {
 	return hub.Errorf(hub.PreconditionFailed, "it has changed since: If-Match names another version")
 }
 
-// matchNone checks the preconditions of a PUT that finds nothing at its name.
-func (c *call) matchNone() error {
-	if len(c.r.Header["If-Match"]) > 0 {
-		return hub.Errorf(hub.PreconditionFailed, "If-Match names a version, and there is nothing yet")
+// creates says whether a PUT makes what its path names: it does where err says that there is nothing, and the path has
+// no id. Any other err comes back. It checks the preconditions of a PUT that finds nothing.
+func (c *call) creates(path string, err error) (bool, error) {
+	if hub.CodeOf(err) != hub.NotFound || hub.LooksLikeID(path) {
+		c.status = http.StatusOK // of an earlier run, perhaps, in which it was not there
+		return false, err
 	}
-	return nil
+	if len(c.r.Header["If-Match"]) > 0 {
+		return true, hub.Errorf(hub.PreconditionFailed, "If-Match names a version, and there is nothing yet")
+	}
+	c.status = http.StatusCreated
+	return true, nil
 }
 
-// matchAbsent checks the preconditions of a PUT that finds something: If-None-Match: * asks to create alone.
-func (c *call) matchAbsent() error {
+// matchFound checks the preconditions of a PUT that finds something: If-None-Match: * asks to create alone.
+func (c *call) matchFound(current tagged) error {
+	if err := c.match(current); err != nil {
+		return err
+	}
 	if c.r.Header.Get("If-None-Match") == "*" {
 		return hub.Errorf(hub.PreconditionFailed, "it exists, and If-None-Match asks to create it")
 	}

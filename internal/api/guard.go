@@ -24,7 +24,7 @@ const bodyTimeout = 15 * time.Second
 func (a *API) guard(op *operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := unwrap(ctx)
-		c := &call{op: op, w: w, r: r, status: op.status, header: http.Header{}}
+		c := &call{op: op, w: w, r: r, status: op.status}
 		err := a.admit(c)
 		if err == nil {
 			err = checkURL(r.URL)

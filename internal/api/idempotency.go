@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -12,16 +13,29 @@ import (
 	"github.com/tributary-hub/tributary/internal/store"
 )
 
-// How long things of idempotent requests are kept.
+// How long answers are kept.
 const (
-	claimFor  = time.Minute      // a request in flight; over: its process is taken for dead
-	workFor   = 30 * time.Second // the request itself, so that it never outlives its claim
-	keepFor   = 24 * time.Hour   // answers
-	secretFor = 10 * time.Minute // answers that hold a secret
+	keepFor   = 24 * time.Hour
+	secretFor = 10 * time.Minute // those that hold a secret
 )
 
+// A question is a request that carried an Idempotency-Key.
+type question struct {
+	store.Question
+	key string
+}
+
+// errNotKept is a fault of ours: an operation that neither kept its answer with its change nor may be done again.
+var errNotKept = errors.New("a change was committed without its answer")
+
+// answeredError undoes a change whose answer was there: another request with the same key was quicker.
+type answeredError struct{ kept store.Answer }
+
+func (*answeredError) Error() string { return "the request was answered before" }
+
 // once does what a POST asks, or, where the same caller has sent the same Idempotency-Key before, answers what it was
-// answered then. Only what was done is kept: a request that failed has changed nothing and may be sent again.
+// answered then. Only what was done is kept: a request that failed has changed nothing and may be sent again. Whoever
+// comes while the first is at work is told so; that the first is done, and its answer, show with one commit.
 func (a *API) once(ctx context.Context, c *call, do func(context.Context) (answer, error)) (answer, error) {
 	keys := c.r.Header["Idempotency-Key"]
 	if c.r.Method != http.MethodPost || len(keys) == 0 {
@@ -30,49 +44,90 @@ func (a *API) once(ctx context.Context, c *call, do func(context.Context) (answe
 	if len(keys) > 1 || !isIdempotencyKey(keys[0]) {
 		return answer{}, hub.Errorf(hub.Malformed, "an Idempotency-Key has 1 to 255 printable ASCII characters")
 	}
-	q := c.question(keys[0])
-	kept, err := a.o.Store.Pipeline.Claim(ctx, q, claimFor, keepFor)
+	c.question = c.ask(keys[0])
+	kept, err := a.o.Store.Pipeline.Answer(ctx, c.question.Question)
 	if err != nil {
 		return answer{}, err
 	}
 	if kept != nil {
-		return a.recall(c, keys[0], *kept)
+		return a.recall(c, *kept)
 	}
-	after := context.WithoutCancel(ctx) // whether or not the caller is still there
-	ctx, cancel := context.WithTimeout(ctx, workFor)
-	defer cancel()
 	given, err := do(ctx)
-	if err != nil {
-		if failed := a.o.Store.Pipeline.ReleaseClaim(after, q); failed != nil {
-			a.o.Log.WarnContext(after, "idempotency key not released", "error", failed)
-		}
+	if answered, ok := errors.AsType[*answeredError](err); ok {
+		return a.recall(c, answered.kept)
+	}
+	switch {
+	case err != nil:
 		return answer{}, err
+	case c.kept != nil:
+		return *c.kept, nil
+	case !c.op.again:
+		return answer{}, errNotKept
 	}
-	if err := a.keep(after, c, keys[0], q, given); err != nil { // it is done: to say otherwise would be worse than to forget the key
-		a.o.Log.WarnContext(after, "answer not kept for its idempotency key", "error", err)
-	}
-	return given, nil
+	return a.keepAfter(ctx, c, given)
 }
 
-func (a *API) keep(ctx context.Context, c *call, key string, q store.Question, given answer) error {
+// claim makes the request's question the change's, if it has one.
+func (c *call) claim(ctx context.Context, change *store.Change) error {
+	if c.question == nil {
+		return nil
+	}
+	kept, err := change.Claim(ctx, c.question.Question)
+	if err == nil && kept != nil {
+		err = &answeredError{*kept}
+	}
+	return err
+}
+
+// keepWith keeps the answer of that body in the transaction of the change that it tells of.
+func (a *API) keepWith(ctx context.Context, c *call, change *store.Change, out any) (*answer, error) {
+	if c.question == nil {
+		return nil, nil
+	}
+	given, err := c.answer(out)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := a.seal(c, given)
+	if err != nil {
+		return nil, err
+	}
+	return &given, change.KeepAnswer(ctx, c.question.Question, kept, keepFor)
+}
+
+// keepAfter keeps the answer of what can be done again. Where somebody was quicker, theirs is everybody's.
+func (a *API) keepAfter(ctx context.Context, c *call, given answer) (answer, error) {
+	kept, err := a.seal(c, given)
+	if err != nil {
+		return answer{}, err
+	}
+	earlier, err := a.o.Store.Pipeline.KeepAnswer(ctx, c.question.Question, kept, keepFor)
+	if err != nil || earlier == nil {
+		return given, err
+	}
+	return a.recall(c, *earlier)
+}
+
+// seal makes of an answer what is stored of it.
+func (a *API) seal(c *call, given answer) (store.Answer, error) {
 	kept := store.Answer{Status: given.Status, Header: given.Header, Body: given.Body}
 	if c.op.secret {
-		sealed, err := a.o.Keeper.Seal(secret.Answer, given.Body, c.answerParts(key)...)
+		sealed, err := a.o.Keeper.Seal(secret.Answer, given.Body, c.answerParts()...)
 		if err != nil {
-			return err
+			return store.Answer{}, err
 		}
 		kept.Body, kept.SecretUntil = sealed, new(a.o.Now().Add(secretFor))
 	}
-	return a.o.Store.Pipeline.SaveAnswer(ctx, q, kept)
+	return kept, nil
 }
 
-func (a *API) recall(c *call, key string, kept store.Answer) (answer, error) {
+func (a *API) recall(c *call, kept store.Answer) (answer, error) {
 	given := answer{Status: kept.Status, Header: kept.Header, Body: kept.Body}
 	if kept.SecretUntil != nil {
 		if kept.Body == nil || !a.o.Now().Before(*kept.SecretUntil) {
 			return answer{}, hub.Errorf(hub.AnswerExpired, "the answer held a secret and was kept for %d minutes", secretFor/time.Minute)
 		}
-		opened, err := a.o.Keeper.Open(secret.Answer, kept.Body, c.answerParts(key)...)
+		opened, err := a.o.Keeper.Open(secret.Answer, kept.Body, c.answerParts()...)
 		if err != nil {
 			return answer{}, err
 		}
@@ -91,19 +146,19 @@ func isIdempotencyKey(s string) bool {
 	return len(s) >= 1 && len(s) <= 255
 }
 
-func (c *call) question(key string) store.Question {
+func (c *call) ask(key string) *question {
 	h := sha256.New()
 	for _, part := range []string{c.r.Method, c.place(), key} {
 		h.Write([]byte(part))
 		h.Write([]byte{0})
 	}
-	q := store.Question{Caller: c.principal.Key, Request: sha256.Sum256(c.body)}
+	q := &question{Question: store.Question{Caller: c.principal.Key, Request: sha256.Sum256(c.body)}, key: key}
 	copy(q.Hash[:], h.Sum(nil))
 	return q
 }
 
-func (c *call) answerParts(key string) [][]byte {
-	return [][]byte{c.principal.Key[:], []byte(c.r.Method), []byte(c.place()), []byte(key)}
+func (c *call) answerParts() [][]byte {
+	return [][]byte{c.principal.Key[:], []byte(c.r.Method), []byte(c.place()), []byte(c.question.key)}
 }
 
 // place is the path with the tenant by its id, however it was named.

@@ -203,35 +203,41 @@ func (a *API) issuers() {
 }
 
 func (a *API) createIssuer(ctx context.Context, c *call, in *IssuerCreateRequest) (Issuer, error) {
-	i := hub.Issuer{ID: hub.NewID[hub.IssuerID]()}
-	if err := a.applyIssuer(c, in.Body, &i); err != nil {
-		return Issuer{}, err
-	}
-	var created hub.Issuer
-	err := a.asking(ctx, func(asked address) error {
-		return a.change(ctx, c, func(change *store.Change, tenant hub.Tenant) (err error) {
-			if err := a.room(ctx, tenant.Limits.Issuers, a.o.Limits.Issuers, "issuers", func(ctx context.Context) (int, error) {
-				rows, err := change.AllIssuers(ctx)
-				return len(rows), err
-			}); err != nil {
-				return err
-			}
-			if err := a.keepApart(ctx, change, i); err != nil {
-				return err
-			}
-			if created, err = change.CreateIssuer(ctx, i); err != nil {
-				return err
-			}
-			if err := a.reached(created, hub.Issuer{}, asked); err != nil {
-				return err
-			}
-			return change.Audit(ctx, "issuer.create", i.ID.String(), map[string]any{"name": i.Name, "issuer": i.Issuer})
-		})
-	})
+	i, err := a.newIssuer(c, in.Body)
 	if err != nil {
 		return Issuer{}, err
 	}
-	return fromIssuer(created), nil
+	return a.asking(ctx, func(asked address) (Issuer, error) {
+		return commit(ctx, a, c, func(change *store.Change, tenant hub.Tenant) (Issuer, error) {
+			return a.addIssuer(ctx, change, tenant, i, asked)
+		})
+	})
+}
+
+// newIssuer checks the form of a new issuer.
+func (a *API) newIssuer(c *call, in IssuerInput) (hub.Issuer, error) {
+	i := hub.Issuer{ID: hub.NewID[hub.IssuerID]()}
+	return i, a.applyIssuer(c, in, &i)
+}
+
+func (a *API) addIssuer(ctx context.Context, change *store.Change, tenant hub.Tenant, i hub.Issuer, asked address) (Issuer, error) {
+	if err := a.room(ctx, tenant.Limits.Issuers, a.o.Limits.Issuers, "issuers", func(ctx context.Context) (int, error) {
+		rows, err := change.AllIssuers(ctx)
+		return len(rows), err
+	}); err != nil {
+		return Issuer{}, err
+	}
+	if err := a.keepApart(ctx, change, i); err != nil {
+		return Issuer{}, err
+	}
+	created, err := change.CreateIssuer(ctx, i)
+	if err != nil {
+		return Issuer{}, err
+	}
+	if err := a.reached(created, hub.Issuer{}, asked); err != nil {
+		return Issuer{}, err
+	}
+	return fromIssuer(created), change.Audit(ctx, "issuer.create", i.ID.String(), map[string]any{"name": i.Name, "issuer": i.Issuer})
 }
 
 func (a *API) listIssuers(ctx context.Context, c *call, in *IssuerListRequest) (List[Issuer], error) {
@@ -264,23 +270,19 @@ func (a *API) changeIssuer(ctx context.Context, c *call, in IssuerPath, fn func(
 	if err != nil {
 		return Issuer{}, err
 	}
-	var i hub.Issuer
-	err = a.asking(ctx, func(asked address) error {
-		return a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
-			if i, err = change.LockIssuer(ctx, ref); err != nil {
-				return err
+	return a.asking(ctx, func(asked address) (Issuer, error) {
+		return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (Issuer, error) {
+			i, err := change.LockIssuer(ctx, ref)
+			if err != nil {
+				return Issuer{}, err
 			}
 			if err := c.match(fromIssuer(i)); err != nil {
-				return err
+				return Issuer{}, err
 			}
 			i, err = fn(change, i, asked)
-			return err
+			return fromIssuer(i), err
 		})
 	})
-	if err != nil {
-		return Issuer{}, err
-	}
-	return fromIssuer(i), nil
 }
 
 // saveIssuer checks the input and writes it over i. Where it grants what it did before, that was checked then: another
@@ -307,29 +309,40 @@ func (a *API) putIssuer(ctx context.Context, c *call, in *IssuerPutRequest) (Iss
 	if err != nil {
 		return Issuer{}, err
 	}
+	input := IssuerInput{Name: firstOf(name, "x"), IssuerFields: in.Body.IssuerFields}
 	// The form first. What only an operator may is left to the row that is found.
-	probe := IssuerInput{Name: firstOf(name, "x"), IssuerFields: in.Body.IssuerFields}
-	if err := a.applyIssuer(&call{principal: hub.Principal{Kind: hub.PrincipalSystem}}, probe, &hub.Issuer{}); err != nil {
+	if err := a.applyIssuer(&call{principal: hub.Principal{Kind: hub.PrincipalSystem}}, input, &hub.Issuer{}); err != nil {
 		return Issuer{}, err
 	}
-	replaced, err := a.changeIssuer(ctx, c, in.IssuerPath, func(change *store.Change, i hub.Issuer, asked address) (hub.Issuer, error) {
-		if err := c.matchAbsent(); err != nil {
-			return i, err
-		}
-		saved, err := a.saveIssuer(ctx, c, change, IssuerInput{Name: firstOf(name, i.Name), IssuerFields: in.Body.IssuerFields}, i, asked)
-		if err != nil {
-			return i, err
-		}
-		return saved, change.Audit(ctx, "issuer.replace", saved.ID.String(), map[string]any{"name": saved.Name, "issuer": saved.Issuer})
+	ref, err := in.ref()
+	if err != nil {
+		return Issuer{}, err
+	}
+	return a.asking(ctx, func(asked address) (Issuer, error) {
+		return commit(ctx, a, c, func(change *store.Change, tenant hub.Tenant) (Issuer, error) {
+			i, err := change.LockIssuer(ctx, ref)
+			creates, err := c.creates(in.Issuer, err)
+			if err != nil {
+				return Issuer{}, err
+			}
+			if creates {
+				fresh, err := a.newIssuer(c, input)
+				if err != nil {
+					return Issuer{}, err
+				}
+				return a.addIssuer(ctx, change, tenant, fresh, asked)
+			}
+			if err := c.matchFound(fromIssuer(i)); err != nil {
+				return Issuer{}, err
+			}
+			input.Name = firstOf(name, i.Name)
+			saved, err := a.saveIssuer(ctx, c, change, input, i, asked)
+			if err != nil {
+				return Issuer{}, err
+			}
+			return fromIssuer(saved), change.Audit(ctx, "issuer.replace", saved.ID.String(), map[string]any{"name": saved.Name, "issuer": saved.Issuer})
+		})
 	})
-	if hub.CodeOf(err) != hub.NotFound || hub.LooksLikeID(in.Issuer) {
-		return replaced, err
-	}
-	if err := c.matchNone(); err != nil {
-		return Issuer{}, err
-	}
-	c.status = http.StatusCreated
-	return a.createIssuer(ctx, c, &IssuerCreateRequest{Body: IssuerInput{Name: name, IssuerFields: in.Body.IssuerFields}})
 }
 
 func (a *API) updateIssuer(ctx context.Context, c *call, in *IssuerPatchRequest) (Issuer, error) {

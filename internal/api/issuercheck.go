@@ -36,7 +36,7 @@ func (a *API) issuerCheck(path string) {
 	register(a, operation{
 		id: "checkIssuers", method: http.MethodPost, path: path, tag: "Issuers",
 		summary: "Explain a token", about: "Says what a token would get from the tenant's issuers, or which rule it fails.",
-		scopes: []hub.Scope{hub.ConfigRead},
+		scopes: []hub.Scope{hub.ConfigRead}, again: true,
 	}, a.checkIssuers)
 }
 

@@ -30,19 +30,19 @@ const maxAsks = 2
 // asking runs fn, which saves an issuer and holds what it saves against asked, the address that has answered. The
 // first run finds out whether there is one to ask, with everything else already checked; then fn is undone, so that
 // no transaction waits for a stranger's server, and runs again.
-func (a *API) asking(ctx context.Context, fn func(asked address) error) error {
+func (a *API) asking(ctx context.Context, fn func(asked address) (Issuer, error)) (Issuer, error) {
 	var asked address
 	for n := 0; ; n++ {
-		err := fn(asked)
+		saved, err := fn(asked)
 		unasked, ok := errors.AsType[*unaskedError](err)
 		if !ok {
-			return err
+			return saved, err
 		}
 		if n == maxAsks {
-			return hub.Errorf(hub.Conflict, "others keep changing the issuer's address")
+			return Issuer{}, hub.Errorf(hub.Conflict, "others keep changing the issuer's address")
 		}
 		if err := a.ask(ctx, unasked.address); err != nil {
-			return err
+			return Issuer{}, err
 		}
 		asked = unasked.address
 	}

@@ -143,14 +143,13 @@ func (a *API) createKey(ctx context.Context, c *call, in *KeyCreateRequest) (New
 	if err := c.within(k); err != nil {
 		return NewKey{}, err
 	}
-	var made NewKey
-	err := a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
-		if made, err = makeKey(ctx, change, k); err != nil {
-			return err
+	return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (NewKey, error) {
+		made, err := makeKey(ctx, change, k)
+		if err != nil {
+			return NewKey{}, err
 		}
-		return change.Audit(ctx, "key.create", made.ID.String(), map[string]any{"name": k.Name, "scopes": k.Scopes})
+		return made, change.Audit(ctx, "key.create", made.ID.String(), map[string]any{"name": k.Name, "scopes": k.Scopes})
 	})
-	return made, err
 }
 
 // makeKey gives k an id and a value.
@@ -190,45 +189,44 @@ func (a *API) listKeys(ctx context.Context, c *call, in *KeyListRequest) (List[K
 }
 
 func (a *API) revokeKey(ctx context.Context, c *call, in *KeyPath) (nothing, error) {
-	return nothing{}, a.change(ctx, c, func(change *store.Change, _ hub.Tenant) error {
+	return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (none nothing, err error) {
 		k, err := keyAt(ctx, in, change.LockKey)
 		if err != nil {
-			return err
+			return none, err
 		}
 		if err := c.within(k); err != nil {
-			return err
+			return none, err
 		}
 		if err := c.match(fromKey(k)); err != nil {
-			return err
+			return none, err
 		}
 		if k.RevokedAt != nil {
-			return errUnchanged
+			return none, errUnchanged
 		}
 		if err := change.RevokeKey(ctx, k.ID); err != nil {
-			return err
+			return none, err
 		}
-		return change.Audit(ctx, "key.revoke", k.ID.String(), map[string]any{"name": k.Name})
+		return none, change.Audit(ctx, "key.revoke", k.ID.String(), map[string]any{"name": k.Name})
 	})
 }
 
 func (a *API) rotateKey(ctx context.Context, c *call, in *KeyPath) (NewKey, error) {
-	var made NewKey
-	err := a.change(ctx, c, func(change *store.Change, _ hub.Tenant) error {
+	return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (NewKey, error) {
 		k, err := keyAt(ctx, in, change.LockKey)
 		if err != nil {
-			return err
+			return NewKey{}, err
 		}
 		if err := c.within(k); err != nil {
-			return err
+			return NewKey{}, err
 		}
 		if k.RevokedAt != nil || k.ExpiresAt != nil && !k.ExpiresAt.After(a.o.Now()) {
-			return hub.Errorf(hub.Conflict, "the key is revoked or has expired: create another")
+			return NewKey{}, hub.Errorf(hub.Conflict, "the key is revoked or has expired: create another")
 		}
 		scopes := slices.Clone(k.Scopes)
-		if made, err = makeKey(ctx, change, hub.Key{Name: k.Name, Scopes: scopes, ExpiresAt: k.ExpiresAt, Metadata: k.Metadata}); err != nil {
-			return err
+		made, err := makeKey(ctx, change, hub.Key{Name: k.Name, Scopes: scopes, ExpiresAt: k.ExpiresAt, Metadata: k.Metadata})
+		if err != nil {
+			return NewKey{}, err
 		}
-		return change.Audit(ctx, "key.rotate", k.ID.String(), map[string]any{"name": k.Name, "new_key": made.ID.String()})
+		return made, change.Audit(ctx, "key.rotate", k.ID.String(), map[string]any{"name": k.Name, "new_key": made.ID.String()})
 	})
-	return made, err
 }

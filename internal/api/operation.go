@@ -27,6 +27,7 @@ type operation struct {
 	status  int         // of success; default 200
 	or      int         // another status of success; 0: none
 	secret  bool        // the answer holds a secret: it is kept sealed, and for minutes only
+	again   bool        // done twice it is done once: its answer is kept when it is done, and not together with it
 	body    int64       // most bytes of the request's body; default maxBody
 	raw     bool        // the body may hold a webhook's, NUL characters and all; nothing of it is stored
 	refuses []hub.Code  // beside those that follow from the rest
@@ -46,9 +47,10 @@ type call struct {
 	principal hub.Principal
 	tenant    hub.TenantID // zero where the path names none
 	config    *directory.Tenant
-	body      []byte      // as it came
-	status    int         // of success, set by an operation that has two
-	header    http.Header // of the answer, besides what every answer has
+	body      []byte    // as it came
+	status    int       // of success, set by an operation that has two
+	question  *question // nil without an Idempotency-Key
+	kept      *answer   // what was kept for it with the change
 }
 
 type callKey struct{}
@@ -106,9 +108,6 @@ type output struct {
 // answer makes the answer of a body, with its tag where it has one.
 func (c *call) answer(out any) (answer, error) {
 	a := answer{Status: c.status, Header: map[string]string{}}
-	for name := range c.header {
-		a.Header[name] = c.header.Get(name)
-	}
 	if tagged, ok := out.(tagged); ok {
 		tag, err := c.tag(tagged)
 		if err != nil {

@@ -93,7 +93,7 @@ func (a *API) rejections() {
 		id: "retryRejection", method: http.MethodPost, path: all + "/{rejection}/retry", tag: "Rejections",
 		summary: "Retry a rejection",
 		about:   "Verifies it again, with the secrets as they are now and its time of arrival, and accepts it. Retried twice it is the same event.",
-		scopes:  []hub.Scope{hub.EventsReplay}, refuses: []hub.Code{hub.Conflict},
+		scopes:  []hub.Scope{hub.EventsReplay}, again: true, refuses: []hub.Code{hub.Conflict},
 	}, a.retryRejection)
 }
 
@@ -138,7 +138,10 @@ func (a *API) retryRejection(ctx context.Context, c *call, in *RejectionPath) (R
 	if err != nil {
 		return Retried{}, err
 	}
-	err = a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
+	err = a.change(ctx, c, func(change *store.Change) (err error) {
+		if _, err = change.LockTenant(ctx); err != nil {
+			return err
+		}
 		if event.ID, err = change.RetryRejection(ctx, e.ID, r.ID, event.ID); err != nil {
 			return err
 		}

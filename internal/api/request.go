@@ -120,7 +120,7 @@ func (a *API) verifyRequest(path string) {
 	register(a, operation{
 		id: "verifyWebhook", method: http.MethodPost, path: path, tag: "Endpoints",
 		summary: "Try a captured request", about: "Says whether the endpoint's secrets verify it, and if not, why not. Nothing is stored.",
-		scopes: []hub.Scope{hub.ConfigRead}, body: maxPasted, raw: true,
+		scopes: []hub.Scope{hub.ConfigRead}, body: maxPasted, raw: true, again: true,
 	}, a.verify)
 }
 

@@ -177,26 +177,33 @@ func (a *API) routes() {
 }
 
 func (a *API) createRoute(ctx context.Context, c *call, in *RouteCreateRequest) (Route, error) {
-	r := hub.Route{ID: hub.NewID[hub.RouteID]()}
-	if err := a.applyRoute(in.Body, &r); err != nil {
-		return Route{}, err
-	}
-	err := a.change(ctx, c, func(change *store.Change, tenant hub.Tenant) (err error) {
-		if err := a.room(ctx, tenant.Limits.Routes, a.o.Limits.Routes, "routes", change.CountRoutes); err != nil {
-			return err
-		}
-		if err := findEndpoint(ctx, &change.Tx, in.Body.Endpoint, &r); err != nil {
-			return err
-		}
-		if r, err = change.CreateRoute(ctx, r); err != nil {
-			return err
-		}
-		return change.Audit(ctx, "route.create", r.ID.String(), map[string]any{"name": r.Name})
-	})
+	r, err := a.newRoute(in.Body)
 	if err != nil {
 		return Route{}, err
 	}
-	return fromRoute(r), nil
+	return commit(ctx, a, c, func(change *store.Change, tenant hub.Tenant) (Route, error) {
+		return a.addRoute(ctx, change, tenant, in.Body.Endpoint, r)
+	})
+}
+
+// newRoute checks the form of a new route.
+func (a *API) newRoute(in RouteInput) (hub.Route, error) {
+	r := hub.Route{ID: hub.NewID[hub.RouteID]()}
+	return r, a.applyRoute(in, &r)
+}
+
+func (a *API) addRoute(ctx context.Context, change *store.Change, tenant hub.Tenant, endpoint string, r hub.Route) (Route, error) {
+	if err := a.room(ctx, tenant.Limits.Routes, a.o.Limits.Routes, "routes", change.CountRoutes); err != nil {
+		return Route{}, err
+	}
+	if err := findEndpoint(ctx, &change.Tx, endpoint, &r); err != nil {
+		return Route{}, err
+	}
+	created, err := change.CreateRoute(ctx, r)
+	if err != nil {
+		return Route{}, err
+	}
+	return fromRoute(created), change.Audit(ctx, "route.create", created.ID.String(), map[string]any{"name": created.Name})
 }
 
 func (a *API) listRoutes(ctx context.Context, c *call, in *RouteListRequest) (List[Route], error) {
@@ -229,21 +236,17 @@ func (a *API) changeRoute(ctx context.Context, c *call, in RoutePath, fn func(*s
 	if err != nil {
 		return Route{}, err
 	}
-	var r hub.Route
-	err = a.change(ctx, c, func(change *store.Change, _ hub.Tenant) (err error) {
-		if r, err = change.LockRoute(ctx, ref); err != nil {
-			return err
+	return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (Route, error) {
+		r, err := change.LockRoute(ctx, ref)
+		if err != nil {
+			return Route{}, err
 		}
 		if err := c.match(fromRoute(r)); err != nil {
-			return err
+			return Route{}, err
 		}
 		r, err = fn(change, r)
-		return err
+		return fromRoute(r), err
 	})
-	if err != nil {
-		return Route{}, err
-	}
-	return fromRoute(r), nil
 }
 
 // saveRoute checks the input and writes it over r.
@@ -262,27 +265,32 @@ func (a *API) putRoute(ctx context.Context, c *call, in *RoutePutRequest) (Route
 	if err != nil {
 		return Route{}, err
 	}
-	if err := a.applyRoute(RouteInput{Name: firstOf(name, "x"), RouteFields: in.Body.RouteFields}, &hub.Route{}); err != nil { // the form first
+	fresh, err := a.newRoute(RouteInput{Name: firstOf(name, "x"), RouteFields: in.Body.RouteFields}) // the form first, whether it is there or not
+	if err != nil {
 		return Route{}, err
 	}
-	replaced, err := a.changeRoute(ctx, c, in.RoutePath, func(change *store.Change, r hub.Route) (hub.Route, error) {
-		if err := c.matchAbsent(); err != nil {
-			return r, err
+	ref, err := in.ref()
+	if err != nil {
+		return Route{}, err
+	}
+	return commit(ctx, a, c, func(change *store.Change, tenant hub.Tenant) (Route, error) {
+		r, err := change.LockRoute(ctx, ref)
+		creates, err := c.creates(in.Route, err)
+		if err != nil {
+			return Route{}, err
+		}
+		if creates {
+			return a.addRoute(ctx, change, tenant, in.Body.Endpoint, fresh)
+		}
+		if err := c.matchFound(fromRoute(r)); err != nil {
+			return Route{}, err
 		}
 		saved, err := a.saveRoute(ctx, change, RouteInput{Name: firstOf(name, r.Name), RouteFields: in.Body.RouteFields}, r)
 		if err != nil {
-			return r, err
+			return Route{}, err
 		}
-		return saved, change.Audit(ctx, "route.replace", saved.ID.String(), map[string]any{"name": saved.Name})
+		return fromRoute(saved), change.Audit(ctx, "route.replace", saved.ID.String(), map[string]any{"name": saved.Name})
 	})
-	if hub.CodeOf(err) != hub.NotFound || hub.LooksLikeID(in.Route) {
-		return replaced, err
-	}
-	if err := c.matchNone(); err != nil {
-		return Route{}, err
-	}
-	c.status = http.StatusCreated
-	return a.createRoute(ctx, c, &RouteCreateRequest{Body: RouteInput{Name: name, RouteFields: in.Body.RouteFields}})
 }
 
 func (a *API) updateRoute(ctx context.Context, c *call, in *RoutePatchRequest) (Route, error) {

@@ -109,7 +109,7 @@ func (a *API) routeTest(path string) {
 	register(a, operation{
 		id: "testRoute", method: http.MethodPost, path: path, tag: "Routes",
 		summary: "Try a route", about: "Runs a route, saved or not, on an event, stored or pasted, and shows what it would emit. Its endpoint and state are not looked at.",
-		scopes: []hub.Scope{hub.EventsRead}, body: maxPasted, raw: true,
+		scopes: []hub.Scope{hub.EventsRead}, body: maxPasted, raw: true, again: true,
 	}, a.testRoute)
 }
 

@@ -168,28 +168,26 @@ func (a *API) createSecret(ctx context.Context, c *call, in *SecretCreateRequest
 	if err != nil {
 		return NewSecret{}, err
 	}
-	var made NewSecret
-	err = a.change(ctx, c, func(change *store.Change, _ hub.Tenant) error {
+	return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (NewSecret, error) {
 		e, err := change.LockEndpoint(ctx, ref)
 		if err != nil {
-			return err
+			return NewSecret{}, err
 		}
 		value, err := secretValue(e.Endpoint, in.Body.Secret)
 		if err != nil {
-			return err
+			return NewSecret{}, err
 		}
 		s := hub.Secret{Endpoint: e.ID}
 		in.Body.apply(&s)
 		if s, err = a.addSecret(ctx, c, change, s, value); err != nil {
-			return err
+			return NewSecret{}, err
 		}
-		made.Secret = fromSecret(s)
+		made := NewSecret{Secret: fromSecret(s)}
 		if in.Body.Secret == "" {
 			made.Value = value
 		}
-		return change.Audit(ctx, "secret.create", s.ID.String(), map[string]any{"endpoint": e.ID.String(), "state": s.State})
+		return made, change.Audit(ctx, "secret.create", s.ID.String(), map[string]any{"endpoint": e.ID.String(), "state": s.State})
 	})
-	return made, err
 }
 
 // secretValue is the value given, if the endpoint's provider can have it, or one made where none was given.
@@ -262,23 +260,21 @@ func (a *API) changeSecret(ctx context.Context, c *call, in SecretPath, fn func(
 	if err != nil {
 		return Secret{}, err
 	}
-	var changed hub.Secret
-	err = a.change(ctx, c, func(change *store.Change, _ hub.Tenant) error {
+	return commit(ctx, a, c, func(change *store.Change, _ hub.Tenant) (Secret, error) {
 		e, err := change.LockEndpoint(ctx, ref)
 		if err != nil {
-			return err
+			return Secret{}, err
 		}
 		s, err := change.LockSecret(ctx, e.ID, id)
 		if err != nil {
-			return err
+			return Secret{}, err
 		}
 		if err := c.match(fromSecret(s.Secret)); err != nil {
-			return err
+			return Secret{}, err
 		}
-		changed, err = fn(change, s.Secret)
-		return err
+		changed, err := fn(change, s.Secret)
+		return fromSecret(changed), err
 	})
-	return fromSecret(changed), err
 }
 
 func (a *API) updateSecret(ctx context.Context, c *call, in *SecretPatchRequest) (Secret, error) {

@@ -118,23 +118,20 @@ func (a *API) settings() {
 }
 
 func (a *API) updateSettings(ctx context.Context, c *call, in *SettingsPatchRequest) (Settings, error) {
-	var t hub.Tenant
-	err := a.change(ctx, c, func(change *store.Change, now hub.Tenant) (err error) {
-		t = now
+	return commit(ctx, a, c, func(change *store.Change, t hub.Tenant) (Settings, error) {
 		if err := c.match(fromSettings(t.Settings)); err != nil {
-			return err
+			return Settings{}, err
 		}
 		input, err := patched(a, inputOfSettings(t.Settings), in.Body)
 		if err != nil {
-			return err
+			return Settings{}, err
 		}
 		if t.Settings, err = input.settings(); err != nil {
-			return err
+			return Settings{}, err
 		}
 		if t, err = change.UpdateTenant(ctx, t); err != nil {
-			return err
+			return Settings{}, err
 		}
-		return change.Audit(ctx, "settings.update", t.ID.String(), in.Body.fields())
+		return fromSettings(t.Settings), change.Audit(ctx, "settings.update", t.ID.String(), in.Body.fields())
 	})
-	return fromSettings(t.Settings), err
 }

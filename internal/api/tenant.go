@@ -137,19 +137,20 @@ func (a *API) createTenant(ctx context.Context, c *call, in *TenantCreateRequest
 		return Tenant{}, err
 	}
 	c.tenant = hub.NewID[hub.TenantID]()
-	err := a.changeUnlocked(ctx, c, func(change *store.Change) (err error) {
-		if t, err = change.CreateTenant(ctx, t); err != nil {
-			return err
+	out, err := commitNew(ctx, a, c, func(change *store.Change) (Tenant, error) {
+		created, err := change.CreateTenant(ctx, t)
+		if err != nil {
+			return Tenant{}, err
 		}
-		return change.Audit(ctx, "tenant.create", t.ID.String(), map[string]any{"slug": t.Slug})
+		return fromTenant(created), change.Audit(ctx, "tenant.create", created.ID.String(), map[string]any{"slug": t.Slug})
 	})
 	if err != nil {
 		return Tenant{}, err
 	}
-	if _, err := a.o.Directory.Tenant(ctx, t.ID); err != nil { // known from now on by its slug, even if that was asked for in vain just before
-		a.o.Log.WarnContext(ctx, "new tenant not loaded", "tenant", t.ID, "error", err)
+	if _, err := a.o.Directory.Tenant(ctx, out.ID); err != nil { // known from now on by its slug, even if that was asked for in vain just before
+		a.o.Log.WarnContext(ctx, "new tenant not loaded", "tenant", out.ID, "error", err)
 	}
-	return fromTenant(t), nil
+	return out, nil
 }
 
 func (a *API) listTenants(ctx context.Context, c *call, in *Page) (List[Tenant], error) {
@@ -165,35 +166,32 @@ func (a *API) listTenants(ctx context.Context, c *call, in *Page) (List[Tenant],
 }
 
 func (a *API) updateTenant(ctx context.Context, c *call, in *TenantPatchRequest) (Tenant, error) {
-	var t hub.Tenant
-	err := a.change(ctx, c, func(change *store.Change, now hub.Tenant) (err error) {
-		t = now
+	return commit(ctx, a, c, func(change *store.Change, t hub.Tenant) (Tenant, error) {
 		if err := c.match(fromTenant(t)); err != nil {
-			return err
+			return Tenant{}, err
 		}
 		input, err := patched(a, inputOfTenant(t), in.Body)
 		if err != nil {
-			return err
+			return Tenant{}, err
 		}
 		if err := input.apply(&t, a.o.Retention); err != nil {
-			return err
+			return Tenant{}, err
 		}
 		if t, err = change.UpdateTenant(ctx, t); err != nil {
-			return err
+			return Tenant{}, err
 		}
-		return change.Audit(ctx, "tenant.update", t.ID.String(), in.Body.fields())
+		return fromTenant(t), change.Audit(ctx, "tenant.update", t.ID.String(), in.Body.fields())
 	})
-	return fromTenant(t), err
 }
 
 func (a *API) deleteTenant(ctx context.Context, c *call, _ *TenantPath) (nothing, error) {
-	return nothing{}, a.change(ctx, c, func(change *store.Change, t hub.Tenant) error {
+	return commit(ctx, a, c, func(change *store.Change, t hub.Tenant) (none nothing, err error) {
 		if err := c.match(fromTenant(t)); err != nil {
-			return err
+			return none, err
 		}
 		if err := change.DeleteTenant(ctx); err != nil {
-			return err
+			return none, err
 		}
-		return change.Audit(ctx, "tenant.delete", t.ID.String(), map[string]any{"slug": t.Slug})
+		return none, change.Audit(ctx, "tenant.delete", t.ID.String(), map[string]any{"slug": t.Slug})
 	})
 }

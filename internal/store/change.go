@@ -15,6 +15,7 @@ import (
 // tenant's config_version and tells the other nodes.
 type Change struct {
 	Tx
+	roles   Roles
 	actor   hub.Principal
 	entries int
 	deleted bool // the tenant itself: there is no version left to raise
@@ -27,7 +28,7 @@ var errUnaudited = errors.New("a change commits with exactly one audit entry")
 // config_version is that of the directory that must be loaded to see the change.
 func (s *Store) ChangeTenant(ctx context.Context, actor hub.Principal, tenant hub.TenantID, fn func(*Change) error) (version int64, err error) {
 	err = s.within(ctx, tenant, func(tx pgx.Tx) error {
-		c := &Change{Tx: Tx{tx: tx, tenant: tenant}, actor: actor}
+		c := &Change{Tx: Tx{tx: tx, tenant: tenant}, roles: s.roles, actor: actor}
 		if err := fn(c); err != nil {
 			return err
 		}
@@ -69,11 +70,30 @@ func (c *Change) raise(ctx context.Context) (int64, error) {
 			return 0, fmt.Errorf("raise config_version: %w", absent(err, "tenant %s", c.tenant))
 		}
 	}
-	_, err := c.tx.Exec(ctx, `SELECT pg_notify($1, $2)`, backplane.Channel, backplane.Changed{Tenant: c.tenant, Version: version}.Encode())
-	if err != nil {
+	if err := backplane.Send(ctx, c.tx, backplane.Changed{Tenant: c.tenant, Version: version}); err != nil {
 		return 0, fmt.Errorf("tell the change: %w", failure(err))
 	}
 	return version, nil
+}
+
+// asPipeline runs fn, a statement on a table that has no tenant, as the pipeline's role, and takes the tenant's again
+// whatever fn says.
+func (c *Change) asPipeline(ctx context.Context, fn func() error) error {
+	if err := c.take(ctx, c.roles.Pipeline); err != nil {
+		return err
+	}
+	err := fn()
+	if back := c.take(ctx, c.roles.Tenant); err == nil {
+		err = back
+	}
+	return err
+}
+
+func (c *Change) take(ctx context.Context, role string) error {
+	if _, err := c.tx.Exec(ctx, `SELECT set_config('role', $1, true)`, role); err != nil {
+		return fmt.Errorf("take role: %w", failure(err))
+	}
+	return nil
 }
 
 // optional is id, or NULL where it was never set.

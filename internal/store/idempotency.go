@@ -2,11 +2,14 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -26,68 +29,98 @@ type Answer struct {
 	SecretUntil *time.Time // it holds a secret, and is given until then
 }
 
-// Claim asks for the answer to a question, and where there is none yet makes it the caller's to find one, until the
-// claim's time is over: then the process that had it is taken for dead. It answers nil where the caller has the
-// claim. hub.IdempotencyReused where the same key came with another body, hub.IdempotencyInFlight while somebody
-// else has the claim.
-func (p *Pipeline) Claim(ctx context.Context, q Question, claim, keep time.Duration) (*Answer, error) {
-	tag, err := p.pool.Exec(ctx, `
-		INSERT INTO tributary.idempotency AS i (caller, hash, request, claimed_until, expires_at)
-		VALUES ($1, $2, $3, now() + $4::interval, now() + $5::interval)
-		ON CONFLICT (caller, hash) DO UPDATE
-		   SET request = EXCLUDED.request, claimed_until = EXCLUDED.claimed_until, expires_at = EXCLUDED.expires_at,
-		       status = NULL, header = NULL, answer = NULL, sealed = false, secret_until = NULL
-		 WHERE i.expires_at < now() OR i.status IS NULL AND i.claimed_until < now() AND i.request = EXCLUDED.request`,
-		q.Caller, q.Hash[:], q.Request[:], claim, keep)
-	if err != nil {
+// Claim makes a question the change's own until its transaction ends, however it ends, and says what it was answered
+// before, nil where it was not: then KeepAnswer belongs to the change. hub.IdempotencyInFlight while another
+// transaction has it, hub.IdempotencyReused where the same key came with another body.
+func (c *Change) Claim(ctx context.Context, q Question) (*Answer, error) {
+	var claimed bool
+	if err := c.tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, q.lock()).Scan(&claimed); err != nil {
 		return nil, fmt.Errorf("claim answer: %w", failure(err))
 	}
-	if tag.RowsAffected() == 1 {
-		return nil, nil
+	if !claimed {
+		return nil, hub.Errorf(hub.IdempotencyInFlight, "the first request with this Idempotency-Key is not done")
 	}
-	return p.answer(ctx, q)
+	var a *Answer
+	err := c.asPipeline(ctx, func() (err error) {
+		a, err = answerTo(ctx, c.tx, q)
+		return err
+	})
+	return a, err
 }
 
-func (p *Pipeline) answer(ctx context.Context, q Question) (*Answer, error) {
+// lock is the key of the question's advisory lock. Two questions that share one are in each other's way for the time
+// of a transaction; with 64 bits of a hash that is never.
+func (q Question) lock() int64 {
+	h := sha256.New()
+	h.Write(q.Caller[:])
+	h.Write(q.Hash[:])
+	return int64(binary.BigEndian.Uint64(h.Sum(nil)))
+}
+
+// KeepAnswer keeps the answer to a claimed question with the change: both are there, or neither.
+func (c *Change) KeepAnswer(ctx context.Context, q Question, a Answer, keep time.Duration) error {
+	return c.asPipeline(ctx, func() error {
+		kept, err := keepAnswer(ctx, c.tx, q, a, keep)
+		if err == nil && !kept {
+			return hub.Errorf(hub.IdempotencyInFlight, "another request with this Idempotency-Key was quicker")
+		}
+		return err
+	})
+}
+
+// Answer says what a question was answered, nil where it was not. hub.IdempotencyReused where the same key came with
+// another body.
+func (p *Pipeline) Answer(ctx context.Context, q Question) (*Answer, error) {
+	return answerTo(ctx, p.pool, q)
+}
+
+// KeepAnswer keeps the answer to a question that changed nothing, or what can be done again. Where somebody was
+// quicker theirs stays, and comes back.
+func (p *Pipeline) KeepAnswer(ctx context.Context, q Question, a Answer, keep time.Duration) (*Answer, error) {
+	kept, err := keepAnswer(ctx, p.pool, q, a, keep)
+	if err != nil || kept {
+		return nil, err
+	}
+	return p.Answer(ctx, q)
+}
+
+// querier is a pool, or a transaction.
+type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// answerTo leaves out rows without a status: claims of a version that made them.
+func answerTo(ctx context.Context, db querier, q Question) (*Answer, error) {
 	var a Answer
-	var status *int
 	var same bool
-	err := p.pool.QueryRow(ctx, `
-		SELECT request = $3, status, header, answer, secret_until FROM tributary.idempotency WHERE caller = $1 AND hash = $2`,
-		q.Caller, q.Hash[:], q.Request[:]).Scan(&same, &status, &a.Header, &a.Body, &a.SecretUntil)
+	err := db.QueryRow(ctx, `
+		SELECT request = $3, status, header, answer, secret_until FROM tributary.idempotency
+		 WHERE caller = $1 AND hash = $2 AND expires_at >= now() AND status IS NOT NULL`,
+		q.Caller, q.Hash[:], q.Request[:]).Scan(&same, &a.Status, &a.Header, &a.Body, &a.SecretUntil)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows): // released between the two statements
-		return nil, hub.Errorf(hub.IdempotencyInFlight, "the first request with this Idempotency-Key is not done")
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("read answer: %w", failure(err))
 	case !same:
 		return nil, hub.Errorf(hub.IdempotencyReused, "this Idempotency-Key was used with another body")
-	case status == nil:
-		return nil, hub.Errorf(hub.IdempotencyInFlight, "the first request with this Idempotency-Key is not done")
 	}
-	a.Status = *status
 	return &a, nil
 }
 
-// SaveAnswer keeps the answer of a claimed question.
-func (p *Pipeline) SaveAnswer(ctx context.Context, q Question, a Answer) error {
-	_, err := p.pool.Exec(ctx, `
-		UPDATE tributary.idempotency SET status = $4, header = $5, answer = $6, sealed = $7::timestamptz IS NOT NULL, secret_until = $7
-		 WHERE caller = $1 AND hash = $2 AND request = $3 AND status IS NULL`,
-		q.Caller, q.Hash[:], q.Request[:], a.Status, pairs(a.Header), bytesOf(a.Body), a.SecretUntil)
+// keepAnswer says false where there is an answer that has not expired.
+func keepAnswer(ctx context.Context, db querier, q Question, a Answer, keep time.Duration) (kept bool, err error) {
+	tag, err := db.Exec(ctx, `
+		INSERT INTO tributary.idempotency AS i (caller, hash, request, status, header, answer, sealed, secret_until, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7::timestamptz IS NOT NULL, $7, now() + $8::interval)
+		ON CONFLICT (caller, hash) DO UPDATE
+		   SET request = EXCLUDED.request, status = EXCLUDED.status, header = EXCLUDED.header, answer = EXCLUDED.answer,
+		       sealed = EXCLUDED.sealed, secret_until = EXCLUDED.secret_until, expires_at = EXCLUDED.expires_at
+		 WHERE i.expires_at < now() OR i.status IS NULL`,
+		q.Caller, q.Hash[:], q.Request[:], a.Status, pairs(a.Header), bytesOf(a.Body), a.SecretUntil, keep)
 	if err != nil {
-		return fmt.Errorf("save answer: %w", failure(err))
+		return false, fmt.Errorf("keep answer: %w", failure(err))
 	}
-	return nil
-}
-
-// ReleaseClaim forgets a question that nothing was done about, so that it can be asked again at once.
-func (p *Pipeline) ReleaseClaim(ctx context.Context, q Question) error {
-	_, err := p.pool.Exec(ctx, `
-		DELETE FROM tributary.idempotency WHERE caller = $1 AND hash = $2 AND request = $3 AND status IS NULL`,
-		q.Caller, q.Hash[:], q.Request[:])
-	if err != nil {
-		return fmt.Errorf("release claim: %w", failure(err))
-	}
-	return nil
+	return tag.RowsAffected() == 1, nil
 }

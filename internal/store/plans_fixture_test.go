@@ -144,11 +144,10 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"TouchKeys": func(ctx context.Context, p *store.Pipeline) error {
 			return p.TouchKeys(ctx, []hub.TenantID{tenant, {}}, []hub.KeyID{question.Caller, question.Caller}, []time.Time{now, now})
 		},
-		"Claim": func(ctx context.Context, p *store.Pipeline) error { return claimTwice(ctx, p, question) },
-		"SaveAnswer": func(ctx context.Context, p *store.Pipeline) error {
-			return p.SaveAnswer(ctx, question, store.Answer{Status: 201})
+		"Answer": func(ctx context.Context, p *store.Pipeline) error { return second(p.Answer(ctx, question)) },
+		"KeepAnswer": func(ctx context.Context, p *store.Pipeline) error {
+			return second(p.KeepAnswer(ctx, question, store.Answer{Status: 201}, time.Hour))
 		},
-		"ReleaseClaim": func(ctx context.Context, p *store.Pipeline) error { return p.ReleaseClaim(ctx, question) },
 		"CountSecretUses": func(ctx context.Context, p *store.Pipeline) error {
 			return p.CountSecretUses(ctx, []store.SecretUse{{Tenant: tenant, Secret: hub.NewID[hub.SecretID](), Matches: 1, LastAt: now}})
 		},
@@ -168,17 +167,6 @@ func unlessAbsent(err error) error {
 		return nil
 	}
 	return err
-}
-
-// claimTwice runs both statements of Claim: the second time the answer is looked for.
-func claimTwice(ctx context.Context, p *store.Pipeline, q store.Question) error {
-	if _, err := p.Claim(ctx, q, time.Minute, time.Hour); err != nil {
-		return err
-	}
-	if _, err := p.Claim(ctx, q, time.Minute, time.Hour); hub.CodeOf(err) != hub.IdempotencyInFlight {
-		return fmt.Errorf("claimed twice: %w", err)
-	}
-	return nil
 }
 
 // fill writes what has come in over the days, as the owner. Nothing here makes Postgres forget a plan that it keeps.
@@ -209,8 +197,8 @@ func (fx *planFixture) fill(t *testing.T, db *storetest.DB) {
 		 SELECT tenant_id, tenant_id, decode(md5(id::text), 'hex'), id, at + interval '7 days' FROM filler`,
 		`INSERT INTO tributary.state (tenant_id, channel, key, position, at, type, forget, data)
 		 SELECT tenant_id, 'c:' || position % $channels, position::text, position, at, 'test', false, '1' FROM filler WHERE position % 10 = 0`,
-		`INSERT INTO tributary.idempotency (caller, hash, request, claimed_until, expires_at)
-		 SELECT tenant_id, sha256(convert_to(id::text, 'UTF8')), sha256(''), at, at + interval '1 day' FROM filler WHERE position % 10 = 0`,
+		`INSERT INTO tributary.idempotency (caller, hash, request, status, expires_at)
+		 SELECT tenant_id, sha256(convert_to(id::text, 'UTF8')), sha256(''), 201, at + interval '1 day' FROM filler WHERE position % 10 = 0`,
 		`INSERT INTO tributary.rejections (tenant_id, endpoint_id, id, cause, detail, received_at, header, body, truncated)
 		 SELECT tenant_id, $endpoint, gen_random_uuid(), 'no_signature', '', at, '', '', false FROM filler WHERE tenant_id = $tenant AND position % 10 = 0`,
 	} {
