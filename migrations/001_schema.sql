@@ -215,9 +215,8 @@ CREATE TABLE tributary.idempotency (
     caller uuid NOT NULL,                               -- the key that asked
     hash bytea NOT NULL CHECK (length(hash) = 32),      -- method, path, Idempotency-Key
     request bytea NOT NULL CHECK (length(request) = 32),-- the body's hash: another body is refused
-    claimed_until timestamptz NOT NULL,                 -- of a request that is in flight; over: its process died
-    status integer,                                     -- NULL: in flight
-    header jsonb,
+    status integer NOT NULL,
+    header jsonb NOT NULL,
     answer bytea,                                       -- sealed where it holds a secret; NULL once that is forgotten
     sealed boolean NOT NULL DEFAULT false,
     secret_until timestamptz,                           -- a sealed answer is given until then

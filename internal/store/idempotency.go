@@ -90,13 +90,12 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// answerTo leaves out rows without a status: claims of a version that made them.
 func answerTo(ctx context.Context, db querier, q Question) (*Answer, error) {
 	var a Answer
 	var same bool
 	err := db.QueryRow(ctx, `
 		SELECT request = $3, status, header, answer, secret_until FROM tributary.idempotency
-		 WHERE caller = $1 AND hash = $2 AND expires_at >= now() AND status IS NOT NULL`,
+		 WHERE caller = $1 AND hash = $2 AND expires_at >= now()`,
 		q.Caller, q.Hash[:], q.Request[:]).Scan(&same, &a.Status, &a.Header, &a.Body, &a.SecretUntil)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -117,7 +116,7 @@ func keepAnswer(ctx context.Context, db querier, q Question, a Answer, keep time
 		ON CONFLICT (caller, hash) DO UPDATE
 		   SET request = EXCLUDED.request, status = EXCLUDED.status, header = EXCLUDED.header, answer = EXCLUDED.answer,
 		       sealed = EXCLUDED.sealed, secret_until = EXCLUDED.secret_until, expires_at = EXCLUDED.expires_at
-		 WHERE i.expires_at < now() OR i.status IS NULL`,
+		 WHERE i.expires_at < now()`,
 		q.Caller, q.Hash[:], q.Request[:], a.Status, pairs(a.Header), bytesOf(a.Body), a.SecretUntil, keep)
 	if err != nil {
 		return false, fmt.Errorf("keep answer: %w", failure(err))

@@ -197,8 +197,8 @@ func (fx *planFixture) fill(t *testing.T, db *storetest.DB) {
 		 SELECT tenant_id, tenant_id, decode(md5(id::text), 'hex'), id, at + interval '7 days' FROM filler`,
 		`INSERT INTO tributary.state (tenant_id, channel, key, position, at, type, forget, data)
 		 SELECT tenant_id, 'c:' || position % $channels, position::text, position, at, 'test', false, '1' FROM filler WHERE position % 10 = 0`,
-		`INSERT INTO tributary.idempotency (caller, hash, request, status, expires_at)
-		 SELECT tenant_id, sha256(convert_to(id::text, 'UTF8')), sha256(''), 201, at + interval '1 day' FROM filler WHERE position % 10 = 0`,
+		`INSERT INTO tributary.idempotency (caller, hash, request, status, header, expires_at)
+		 SELECT tenant_id, sha256(convert_to(id::text, 'UTF8')), sha256(''), 201, '{}', at + interval '1 day' FROM filler WHERE position % 10 = 0`,
 		`INSERT INTO tributary.rejections (tenant_id, endpoint_id, id, cause, detail, received_at, header, body, truncated)
 		 SELECT tenant_id, $endpoint, gen_random_uuid(), 'no_signature', '', at, '', '', false FROM filler WHERE tenant_id = $tenant AND position % 10 = 0`,
 	} {
