@@ -205,7 +205,7 @@ func TestAnswer_KilledBetween(t *testing.T) {
 		if err := c.KeepAnswer(t.Context(), q, store.Answer{Status: 201}, time.Hour); err != nil {
 			return err
 		}
-		db.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+		db.Exec(t, `SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 		return nil
 	})
 	if !store.IsUnavailable(err) {
