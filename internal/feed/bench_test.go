@@ -39,7 +39,7 @@ func BenchmarkFanOut(b *testing.B) {
 						}
 						messages := 0
 						for _, f := range batch.Frames {
-							if c, _ := f.Cursor(); c.Position > 0 {
+							if f.IsMessage() {
 								messages++
 								_ = f.SSE()
 							} else {

@@ -321,9 +321,9 @@ func (s *subscriber) pull(t testing.TB) {
 func (s *subscriber) take(t testing.TB, f *frame.Frame) {
 	t.Helper()
 	event := parse(t, f)
-	cursor, ok := f.Cursor()
-	if !ok {
-		t.Fatalf("%s without an id", event.Type)
+	cursor, err := hub.ParseCursor(event.LastEventID)
+	if err != nil {
+		t.Fatalf("%s with the id %q: %v", event.Type, event.LastEventID, err)
 	}
 	switch event.Type {
 	case "hub.reset":

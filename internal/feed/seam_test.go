@@ -76,9 +76,8 @@ func (r *rig) resume(t testing.TB, rt *rapid.T, s *subscriber) *subscriber {
 	t.Helper()
 	s.Close()
 	cursor := s.Opening().From.String()
-	if n := len(s.frames); n > 0 {
-		c, _ := s.frames[n-1].Cursor()
-		cursor = c.String()
+	if n := len(s.events); n > 0 {
+		cursor = s.events[n-1].LastEventID
 	}
 	again := r.subscribe(t, feed.Start{Cursor: cursor}, s.filter...)
 	if again.Opening().From == nil {

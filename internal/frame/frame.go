@@ -7,7 +7,6 @@ package frame
 import (
 	"bytes"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -56,13 +55,8 @@ func (f *Frame) Size() int {
 	return len(f.data) + len("data: ")*f.breaks + len(f.event) + lines
 }
 
-// Cursor is the place that the frame's id claims; false where the frame has no id.
-func (f *Frame) Cursor() (hub.Cursor, bool) {
-	if f.cursor == nil {
-		return hub.Cursor{}, false
-	}
-	return *f.cursor, true
-}
+// IsMessage says that the frame is an entry of the log, and not one of the hub's own.
+func (f *Frame) IsMessage() bool { return f.item != nil }
 
 func (f *Frame) encode(event string, data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(event)+96)
@@ -120,13 +114,8 @@ func claim(c *hub.Cursor) *hub.Cursor {
 // eventName is the event line of a message. Publishing and routing refuse types that could not stand there: with
 // one that came by another way the line is left out, so that no message can end its line, or pass as the hub's own.
 func eventName(t string) string {
-	if t == "" || len(t) > 128 || t == "open" || t == "error" || strings.HasPrefix(t, "hub.") {
+	if hub.ValidateEventName(t) != nil {
 		return ""
-	}
-	for i := range len(t) {
-		if t[i] <= ' ' || t[i] > '~' {
-			return ""
-		}
 	}
 	return t
 }

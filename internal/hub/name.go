@@ -94,8 +94,20 @@ func ValidateMessageKey(s string) error {
 	return nil
 }
 
-// ValidateType checks a message type: 1–128 printable ASCII without spaces, none of the hub's own.
+// ValidateType checks a message type that somebody gives: an event name, none of the hub's own.
 func ValidateType(t string) error {
+	if err := ValidateEventName(t); err != nil {
+		return err
+	}
+	if strings.HasPrefix(t, "generation.") {
+		return fmt.Errorf("message type %q is reserved", t)
+	}
+	return nil
+}
+
+// ValidateEventName checks what the event line of a logged message may say: 1–128 printable ASCII without spaces,
+// and nothing that an EventSource, or the hub about the stream itself, says.
+func ValidateEventName(t string) error {
 	if len(t) < 1 || len(t) > 128 {
 		return errors.New("a message type has 1 to 128 characters")
 	}
@@ -104,7 +116,7 @@ func ValidateType(t string) error {
 			return errors.New("a message type has printable ASCII characters without spaces")
 		}
 	}
-	if t == "open" || t == "error" || strings.HasPrefix(t, "hub.") || strings.HasPrefix(t, "generation.") {
+	if t == "open" || t == "error" || strings.HasPrefix(t, "hub.") {
 		return fmt.Errorf("message type %q is reserved", t)
 	}
 	return nil
