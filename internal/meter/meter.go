@@ -122,15 +122,21 @@ func (m *Meter) Rejected(id hub.TenantID) { m.of(id).rejected.Add(1) }
 // Appended counts messages that came into the log.
 func (m *Meter) Appended(id hub.TenantID, messages int) { m.of(id).messages.Add(int64(messages)) }
 
-// Delivered counts frames of messages that were written to a subscriber's socket.
-func (m *Meter) Delivered(id hub.TenantID, frames int) { m.of(id).delivered.Add(int64(frames)) }
+// A Connection counts for one open stream. It takes no lock, however often it counts.
+type Connection struct{ t *tenant }
 
-// Connected counts an open stream until the function that it returns is called.
-func (m *Meter) Connected(id hub.TenantID) (closed func()) {
+// Connected counts an open stream until it is closed.
+func (m *Meter) Connected(id hub.TenantID) *Connection {
 	t := m.of(id)
 	t.raisePeak(t.connections.Add(1))
-	return func() { t.connections.Add(-1) }
+	return &Connection{t}
 }
+
+// Delivered counts messages that were written to the subscriber's socket.
+func (c *Connection) Delivered(messages int) { c.t.delivered.Add(int64(messages)) }
+
+// Close says that the stream has ended, once.
+func (c *Connection) Close() { c.t.connections.Add(-1) }
 
 // raisePeak keeps the highest number seen, whoever else raises it at the same moment.
 func (t *tenant) raisePeak(open int64) {

@@ -63,10 +63,11 @@ func TestRollup(t *testing.T) {
 	m.Received(tenant, true)
 	m.Rejected(tenant)
 	m.Appended(tenant, 3)
-	m.Delivered(tenant, 7)
 	first, second := m.Connected(tenant), m.Connected(tenant)
-	first()
-	second()
+	first.Delivered(3)
+	second.Delivered(4)
+	first.Close()
+	second.Close()
 	m.Received(hub.NewID[hub.TenantID](), false) // a tenant that is gone takes nothing from the others
 
 	for range 2 { // the second finds nothing new
@@ -82,6 +83,26 @@ func TestRollup(t *testing.T) {
 	}
 	if diff := cmp.Diff(hour{Received: 1, Rejected: 1, Duplicates: 1, Messages: 3, Delivered: 7, Peak: 2}, got); diff != "" {
 		t.Errorf("the hour (-want +got):\n%s", diff)
+	}
+}
+
+// A stream that stays open counts in every hour that it is open in.
+func TestRollup_OpenStream(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	tenant := db.Tenant(t)
+	now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
+	m := meter.New(meter.Options{Pipeline: db.Pipeline, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	defer m.Connected(tenant).Close()
+	for range 3 {
+		if err := m.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Hour)
+	}
+	peaks := storetest.Values[int](t, db, `SELECT connections_peak FROM tributary.usage WHERE tenant_id = $1 ORDER BY hour`, tenant)
+	if diff := cmp.Diff([]int{1, 1, 1}, peaks); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -71,11 +71,14 @@ func (m *Meter) flush(ctx context.Context) error {
 	return err
 }
 
+// take empties the counts. The next peak begins with the streams that are open, also with one that opens meanwhile.
 func (t *tenant) take() store.Usage {
-	return store.Usage{
+	u := store.Usage{
 		Received: t.received.Swap(0), Rejected: t.rejected.Swap(0), Duplicates: t.duplicates.Swap(0),
-		Messages: t.messages.Swap(0), Delivered: t.delivered.Swap(0), ConnectionsPeak: t.peak.Swap(t.connections.Load()),
+		Messages: t.messages.Swap(0), Delivered: t.delivered.Swap(0), ConnectionsPeak: t.peak.Swap(0),
 	}
+	t.raisePeak(t.connections.Load())
+	return u
 }
 
 func (t *tenant) giveBack(u store.Usage) {

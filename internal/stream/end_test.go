@@ -86,17 +86,32 @@ func TestEnd_ExpiredWhileWriting(t *testing.T) {
 	}
 }
 
-// A held response writes no message before over.
+// A held response writes no message before over, and says when it begins to hold one, and when that is hurried.
 type held struct {
 	http.ResponseWriter
 	writing chan<- struct{}
+	hurried chan<- struct{} // may be nil
 	over    <-chan struct{}
+	holds   atomic.Bool
+}
+
+func (w *held) SetWriteDeadline(at time.Time) error {
+	err := http.NewResponseController(w.ResponseWriter).SetWriteDeadline(at)
+	if w.holds.Load() {
+		select {
+		case w.hurried <- struct{}{}:
+		default:
+		}
+	}
+	return err
 }
 
 func (w *held) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *held) Write(b []byte) (int, error) {
 	if bytes.Contains(b, []byte("event: test")) {
+		w.holds.Store(true)
+		defer w.holds.Store(false)
 		select {
 		case <-w.over:
 		case w.writing <- struct{}{}:
@@ -180,9 +195,9 @@ func TestEnd_Closed(t *testing.T) {
 				if told {
 					close(*changed.Load())
 				}
-				<-looked
+				await(t, looked, "a look at the credential: has the stream ended?")
 				if !told {
-					<-looked // one that began after the verdict
+					await(t, looked, "the next look at the credential") // one that began after the verdict
 				}
 			}
 			c := r.connect(t, channels("a"))
@@ -202,6 +217,131 @@ func TestEnd_Closed(t *testing.T) {
 	}
 }
 
+// Whatever ends a stream in the middle of a long write is minded between two pieces, and its client is told.
+func TestEnd_BetweenPieces(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []string{"closed", "expired", "drain"} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			writing, hurried, over := make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+			r := start(t, func(o *options) {
+				o.wrap = func(w http.ResponseWriter) http.ResponseWriter {
+					return &held{ResponseWriter: w, writing: writing, hurried: hurried, over: over}
+				}
+			})
+			release := sync.OnceFunc(func() { close(over) })
+			t.Cleanup(release)
+			for range 20 {
+				r.log.appendSized(t, 10_000, "a")
+			}
+			changed := make(chan struct{})
+			expires := time.Now().Add(time.Second)
+			r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
+				a := r.admission(channels)
+				if reason == "expired" {
+					a.Expires = expires
+				}
+				a.Changed = changed
+				a.Recheck = func(context.Context) (<-chan struct{}, error) {
+					return nil, hub.Errorf(hub.Unauthenticated, "the key was revoked")
+				}
+				return a, nil
+			})
+			c := r.connect(t, channels("a")+"&since=earliest&wrapped")
+			await(t, writing, "the write to be held")
+			var stopped sync.WaitGroup
+			switch reason {
+			case "closed":
+				close(changed)
+				await(t, hurried, "the write to be hurried")
+			case "drain":
+				stopped.Go(func() {
+					if err := r.handler.Stop(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+				await(t, hurried, "the write to be hurried")
+			default:
+				<-time.After(time.Until(expires))
+			}
+			release()
+			c.ends(t, reason)
+			if n := len(c.positions(t)); n == 0 || n > 3 {
+				t.Errorf("%d messages, want those of the piece that was being written", n)
+			}
+			stopped.Wait()
+		})
+	}
+}
+
+// A client that takes a byte now and then keeps no stream whose credential has ended, however long a write may take.
+func TestEnd_SlowReader(t *testing.T) {
+	t.Parallel()
+	for _, revoked := range []bool{true, false} {
+		for _, http2 := range []bool{false, true} {
+			t.Run(map[bool]string{true: "revoked", false: "expired"}[revoked]+map[bool]string{false: ", HTTP/1.1", true: ", HTTP/2"}[http2], func(t *testing.T) {
+				t.Parallel()
+				stuck := make(chan struct{}, 1)
+				r := start(t, func(o *options) {
+					o.narrow, o.http2, o.stream.WriteTimeout = true, http2, time.Hour
+					o.wrap = func(w http.ResponseWriter) http.ResponseWriter { return &slow{w, stuck} }
+				})
+				changed := make(chan struct{})
+				r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
+					a := r.admission(channels)
+					if !revoked {
+						a.Expires = time.Now().Add(2 * time.Second)
+						return a, nil
+					}
+					a.Changed = changed
+					a.Recheck = func(context.Context) (<-chan struct{}, error) {
+						return nil, hub.Errorf(hub.Unauthenticated, "the key was revoked")
+					}
+					return a, nil
+				})
+				for range 12 {
+					r.log.appendSized(t, 600_000, "a")
+				}
+				response, _ := r.get(t, channels("a")+"&since=earliest&wrapped")
+				var reading sync.WaitGroup
+				reading.Go(func() {
+					now := time.NewTicker(20 * time.Millisecond)
+					defer now.Stop()
+					for {
+						if _, err := response.Body.Read(make([]byte, 1)); err != nil {
+							return
+						}
+						<-now.C
+					}
+				})
+				await(t, stuck, "a write to be stuck")
+				close(changed)
+				r.becomes(t, "stream_open", "", 0)
+				_ = response.Body.Close()
+				reading.Wait()
+			})
+		}
+	}
+}
+
+// A slow response says when a write takes long.
+type slow struct {
+	http.ResponseWriter
+	stuck chan<- struct{}
+}
+
+func (w *slow) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *slow) Write(b []byte) (int, error) {
+	defer time.AfterFunc(300*time.Millisecond, func() {
+		select {
+		case w.stuck <- struct{}{}:
+		default:
+		}
+	}).Stop()
+	return w.ResponseWriter.Write(b)
+}
+
 func TestEnd_Drain(t *testing.T) {
 	t.Parallel()
 	for _, http2 := range []bool{false, true} {
@@ -209,7 +349,7 @@ func TestEnd_Drain(t *testing.T) {
 			t.Parallel()
 			stuck := make(chan struct{})
 			r := start(t, func(o *options) {
-				o.http2, o.stream.DrainTimeout = http2, 100*time.Millisecond
+				o.http2, o.stream.DrainTimeout = http2, time.Nanosecond // who writes nothing just now is told all the same
 				o.wrap = func(w http.ResponseWriter) http.ResponseWriter {
 					return &clogged{ResponseWriter: w, stuck: stuck, moved: make(chan struct{})}
 				}
@@ -463,6 +603,15 @@ func TestStop_GivesUp(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	close(leave)
+}
+
+func await(t *testing.T, signal <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-signal:
+	case <-time.After(patience):
+		t.Fatalf("waited in vain for %s", what)
+	}
 }
 
 // ends reads to the last frame, which must be hub.bye with that reason, and sees that nothing comes after.

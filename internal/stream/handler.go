@@ -13,12 +13,14 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/problem"
 )
 
 // Options of a Handler.
 type Options struct {
 	Feed    *feed.Feed            // required
+	Meter   *meter.Meter          // required: counts connections, and the messages that they took
 	Metrics prometheus.Registerer // required
 	// Authorize says what the request may read: all that is granted, or the channels that were asked for. Required.
 	// LimitExceeded, Unavailable and KeyUnavailable let the client come back; any other error is final.
@@ -28,7 +30,7 @@ type Options struct {
 	Recheck      time.Duration // between looks at whether the credential is still good; default 5 s
 	Warning      time.Duration // hub.expiring comes that long before the credential ends; default 60 s
 	WriteTimeout time.Duration // a socket that takes nothing for that long is closed; default 30 s
-	DrainTimeout time.Duration // the same for one that holds up Stop; default 5 s
+	DrainTimeout time.Duration // what a write under way may still take when the node stops; default 5 s
 }
 
 // An Admission says what a stream may read, and until when.
@@ -42,7 +44,8 @@ type Admission struct {
 
 	// Recheck says whether the credential may still read these channels, by the configuration as it is now, and
 	// gives the channel that closes with its next change. Unavailable keeps the stream, any other error ends it with
-	// hub.bye closed. It is called when Changed closes, and every few seconds; default: never.
+	// hub.bye closed. It is called when Changed closes, and every few seconds, beside what the stream is doing, and
+	// must end with its ctx; default: never.
 	Recheck func(ctx context.Context) (changed <-chan struct{}, err error)
 	Changed <-chan struct{} // closes with the next change after the admission; default: never
 }
@@ -72,7 +75,7 @@ func orDefault(d *time.Duration, otherwise time.Duration) {
 }
 
 // Stop ends every stream with hub.bye drain, refuses new ones, and waits until all are gone or ctx is done. A socket
-// that takes nothing holds it up for DrainTimeout.
+// that takes too little holds it up for DrainTimeout.
 func (h *Handler) Stop(ctx context.Context) error {
 	return h.streams.stop(ctx)
 }
@@ -108,13 +111,13 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) 
 	if h.streams.isStopping() {
 		return nil, errStopping()
 	}
-	asked, err := parse(r)
-	if err != nil {
-		return nil, err
-	}
+	asked, malformed := parse(r)
 	admission, err := h.o.Authorize(ctx, r.PathValue("tenant"), r, asked.channels)
 	if err != nil {
 		return nil, err
+	}
+	if malformed != nil {
+		return nil, malformed
 	}
 	start, err := asked.start(time.Now())
 	if err != nil {
@@ -137,8 +140,9 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) 
 		o:         &h.o,
 		metrics:   h.metrics,
 		stopping:  h.streams.stopping,
+		revoked:   make(chan struct{}),
 		admission: admission,
 		sub:       sub,
-		out:       newWriter(w, asked.envelope, h.o.WriteTimeout, h.buffers),
+		out:       newWriter(w, asked.envelope, h.o.WriteTimeout, admission.Expires, h.buffers),
 	}, nil
 }

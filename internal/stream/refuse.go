@@ -32,7 +32,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if coded, ok := errors.AsType[*hub.Error](err); ok {
 		least = coded.RetryAfter
 	}
-	out := newWriter(w, false, h.o.WriteTimeout, h.buffers)
+	out := newWriter(w, false, h.o.WriteTimeout, time.Time{}, h.buffers)
 	_ = out.begin(frame.Bye(reason, comeBack(reason, least))) // a client that is gone needs no answer
 }
 

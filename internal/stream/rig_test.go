@@ -27,6 +27,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/storetest"
 	"github.com/tributary-hub/tributary/internal/stream"
 )
@@ -39,6 +40,7 @@ type rig struct {
 	db       *storetest.DB
 	feed     *feed.Feed
 	handler  *stream.Handler
+	meter    *meter.Meter
 	server   *httptest.Server
 	registry *prometheus.Registry
 	log      *messageLog
@@ -67,7 +69,12 @@ func start(t testing.TB, adjust func(*options)) *rig {
 			return hub.Epoch(epoch), err
 		},
 	}
-	o.stream = stream.Options{Metrics: r.registry, Authorize: r.admit}
+	r.meter = meter.New(meter.Options{Pipeline: r.db.Pipeline, Log: discard, Interval: time.Hour})
+	if err := r.meter.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, r.meter.Stop)
+	o.stream = stream.Options{Meter: r.meter, Metrics: r.registry, Authorize: r.admit}
 	if adjust != nil {
 		adjust(&o)
 	}

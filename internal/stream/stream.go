@@ -2,20 +2,24 @@ package stream
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/frame"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/problem"
 )
 
-// A stream is one open connection. It belongs to the goroutine of its request.
+// A stream is one open connection. It belongs to the goroutine of its request; another one watches its credential.
 type stream struct {
 	id        hub.ConnectionID
 	o         *Options
 	metrics   *metrics
+	counts    *meter.Connection
 	stopping  <-chan struct{} // closed when the node drains
+	revoked   chan struct{}   // closed when the credential is no longer good
 	admission Admission
 	sub       *feed.Subscription
 	out       *writer
@@ -29,6 +33,15 @@ type ending struct{ reason frame.ByeReason }
 func (s *stream) serve(ctx context.Context) {
 	s.metrics.open.Inc()
 	defer s.metrics.open.Dec()
+	s.counts = s.o.Meter.Connected(s.admission.Tenant)
+	defer s.counts.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+	if s.admission.Recheck != nil {
+		watch.Go(func() { s.watch(ctx) })
+	}
 
 	end := s.run(ctx)
 	if end.reason == "" {
@@ -36,7 +49,8 @@ func (s *stream) serve(ctx context.Context) {
 		return
 	}
 	s.metrics.ended.WithLabelValues(string(end.reason)).Inc()
-	s.write(frame.Bye(end.reason, comeBack(end.reason, 0)))
+	s.metrics.frames.Inc()
+	s.out.last(frame.Bye(end.reason, comeBack(end.reason, 0)))
 }
 
 func (s *stream) run(ctx context.Context) ending {
@@ -45,8 +59,6 @@ func (s *stream) run(ctx context.Context) ending {
 	}
 	ping := time.NewTicker(s.o.Ping)
 	defer ping.Stop()
-	recheck, changed := s.rechecks()
-	defer recheck.Stop()
 	expiry := s.expiry()
 	defer expiry.Stop()
 
@@ -55,23 +67,35 @@ func (s *stream) run(ctx context.Context) ending {
 		var over bool
 		select {
 		case <-ctx.Done():
-			return ending{}
+			end, over = s.over(ctx)
 		case <-s.stopping:
-			return ending{frame.ByeDrain}
+			end, over = s.over(ctx)
+		case <-s.revoked:
+			end, over = s.over(ctx)
 		case <-s.sub.Ready():
 			end, over = s.deliver(ctx)
 		case now := <-ping.C:
-			over = !s.write(frame.Ping(now, s.cursor()))
+			end, over = s.write(ctx, frame.Ping(now, s.cursor()))
 		case <-expiry.C:
-			end, over = s.expire(expiry)
-		case <-recheck.C:
-			changed, end, over = s.recheck(ctx)
-		case <-changed:
-			changed, end, over = s.recheck(ctx)
+			end, over = s.expire(ctx, expiry)
 		}
 		if over {
 			return end
 		}
+	}
+}
+
+// over says whether something has ended the stream.
+func (s *stream) over(ctx context.Context) (end ending, over bool) {
+	select {
+	case <-ctx.Done():
+		return ending{}, true
+	case <-s.revoked:
+		return ending{frame.ByeClosed}, true
+	case <-s.stopping:
+		return ending{frame.ByeDrain}, true
+	default:
+		return ending{frame.ByeExpired}, isPast(s.admission.Expires)
 	}
 }
 
@@ -85,15 +109,15 @@ func (s *stream) begin() bool {
 	ready := frame.Ready(frame.ReadyData{
 		Connection: s.id, Identity: s.admission.Identity, Channels: channels, Position: opening.Head, ExpiresAt: s.admission.Expires,
 	}, opening.From)
+	if s.out.begin(ready) != nil {
+		return false
+	}
 	s.metrics.frames.Inc()
-	return s.out.begin(ready) == nil
+	return true
 }
 
-// deliver writes what the feed has. A credential that has ended gets nothing more, however slow its socket was.
+// deliver writes what the feed has.
 func (s *stream) deliver(ctx context.Context) (end ending, over bool) {
-	if ends := s.admission.Expires; !ends.IsZero() && !time.Now().Before(ends) {
-		return ending{frame.ByeExpired}, true
-	}
 	batch, err := s.sub.Next(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -103,7 +127,25 @@ func (s *stream) deliver(ctx context.Context) (end ending, over bool) {
 	case err != nil:
 		return ending{frame.ByeUnavailable}, true
 	}
-	return ending{}, !s.write(batch.Frames...)
+	return s.write(ctx, batch.Frames...)
+}
+
+// write sends frames, unless the stream is over: a credential that has ended gets nothing more, however slow its
+// socket was. Where time runs out on the way, the rest stays unsaid, and what comes next is the last frame.
+func (s *stream) write(ctx context.Context, frames ...*frame.Frame) (end ending, over bool) {
+	if end, over := s.over(ctx); over {
+		return end, true
+	}
+	written, err := s.out.write(frames...)
+	s.metrics.frames.Add(float64(written))
+	messages := 0
+	for _, f := range frames[:written] {
+		if f.IsMessage() {
+			messages++
+		}
+	}
+	s.counts.Delivered(messages)
+	return ending{}, err != nil
 }
 
 // cursor is what a heartbeat may claim.
@@ -125,43 +167,45 @@ func (s *stream) expiry() *time.Timer {
 	return time.NewTimer(time.Until(s.admission.Expires.Add(-s.o.Warning)))
 }
 
-func (s *stream) expire(timer *time.Timer) (end ending, over bool) {
+func (s *stream) expire(ctx context.Context, timer *time.Timer) (end ending, over bool) {
 	if s.warned {
 		return ending{frame.ByeExpired}, true
 	}
 	s.warned = true
 	timer.Reset(time.Until(s.admission.Expires))
-	return ending{}, !s.write(frame.Expiring(s.admission.Expires))
+	return s.write(ctx, frame.Expiring(s.admission.Expires))
 }
 
-// rechecks gives what tells that the admission may no longer hold.
-func (s *stream) rechecks() (*time.Ticker, <-chan struct{}) {
+// watch looks after the credential until the stream ends, also while a write is stuck. It ends the stream where the
+// credential is no longer good. Where that cannot be told, the stream goes on: the next look comes in a few seconds.
+func (s *stream) watch(ctx context.Context) {
 	ticker := time.NewTicker(s.o.Recheck)
-	if s.admission.Recheck == nil {
-		ticker.Stop()
-		return ticker, nil
+	defer ticker.Stop()
+	for changed := s.admission.Changed; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-ticker.C:
+		}
+		var err error
+		if changed, err = s.recheck(ctx); err != nil {
+			problem.Note(ctx, err)
+			close(s.revoked)
+			s.out.hurry(grace)
+			return
+		}
 	}
-	return ticker, s.admission.Changed
 }
 
-// recheck ends the stream where its credential is no longer good. Where that cannot be told, it goes on: the next
-// look comes in a few seconds.
-func (s *stream) recheck(ctx context.Context) (changed <-chan struct{}, end ending, over bool) {
+// recheck gives the error for which the credential is no longer good, else the channel that closes with the next
+// change; none where that cannot be told.
+func (s *stream) recheck(ctx context.Context) (changed <-chan struct{}, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Recheck)
 	defer cancel()
-	changed, err := s.admission.Recheck(ctx)
-	switch {
-	case err == nil:
-		return changed, ending{}, false
-	case ctx.Err() != nil || hub.CodeOf(err) == hub.Unavailable || hub.CodeOf(err) == hub.KeyUnavailable:
-		return nil, ending{}, false
+	changed, err = s.admission.Recheck(ctx)
+	if ctx.Err() != nil || hub.CodeOf(err) == hub.Unavailable || hub.CodeOf(err) == hub.KeyUnavailable {
+		return nil, nil
 	}
-	problem.Note(ctx, err)
-	return nil, ending{frame.ByeClosed}, true
-}
-
-// write reports whether the client still takes frames.
-func (s *stream) write(frames ...*frame.Frame) bool {
-	s.metrics.frames.Add(float64(len(frames)))
-	return s.out.write(frames...) == nil
+	return changed, err
 }

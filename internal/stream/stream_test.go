@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/storetest"
 	"github.com/tributary-hub/tributary/internal/stream"
 )
 
@@ -160,6 +161,54 @@ func TestStream_Resets(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Who has no credential hears of that first, also by a query that cannot be read.
+func TestStream_MalformedQuery(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	r.rule(func(request *http.Request, channels []string) (stream.Admission, error) {
+		if request.Header.Get("Authorization") == "" {
+			return stream.Admission{}, hub.Errorf(hub.Unauthenticated, "no credential")
+		}
+		return r.admission([]string{"a"}), nil
+	})
+	if response, _ := r.get(t, "channel=a&last=%zz"); response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without a credential: status %d", response.StatusCode)
+	}
+	if response, _ := r.get(t, "channel=a&last=%zz", "Authorization", "Bearer x"); response.StatusCode != http.StatusBadRequest {
+		t.Errorf("with a credential: status %d", response.StatusCode)
+	}
+}
+
+// What streams take is in the tenant's usage: messages and no other frames, and how many were open at once.
+func TestStream_Usage(t *testing.T) {
+	t.Parallel()
+	r := start(t, nil)
+	r.log.append(t, "a", "b", "a", "b")
+	both, one := r.connect(t, channels("a", "b")+"&since=earliest"), r.connect(t, channels("b"))
+	both.until(t, "hub.live")
+	one.until(t, "hub.live")
+	r.log.append(t, "a", "b")
+	both.until(t, "test")
+	both.until(t, "test")
+	one.until(t, "test")
+	both.close()
+	one.close()
+	r.becomes(t, "stream_open", "", 0)
+	third := r.connect(t, channels("a"))
+	third.until(t, "hub.live")
+	if err := r.meter.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	type used struct{ Delivered, Peak int }
+	got := used{
+		storetest.Value[int](t, r.db, `SELECT sum(delivered) FROM tributary.usage WHERE tenant_id = $1`, r.log.tenant),
+		storetest.Value[int](t, r.db, `SELECT max(connections_peak) FROM tributary.usage WHERE tenant_id = $1`, r.log.tenant),
+	}
+	if diff := cmp.Diff(used{Delivered: 7, Peak: 2}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
