@@ -93,7 +93,7 @@ func TestReaders(t *testing.T) {
 		if n := len(reading); n != 3 {
 			t.Errorf("%d have read, want the third in the turn of the first", n)
 		}
-		time.Sleep(time.Second) // nobody is done: the fourth gets no turn
+		<-time.After(time.Second) // nobody is done: the fourth gets no turn
 		synctest.Wait()
 		close(done)
 		var refused int

@@ -168,7 +168,7 @@ func TestStream_Resets(t *testing.T) {
 func TestStream_MalformedQuery(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
-	r.rule(func(request *http.Request, channels []string) (stream.Admission, error) {
+	r.rule(func(request *http.Request, _ []string) (stream.Admission, error) {
 		if request.Header.Get("Authorization") == "" {
 			return stream.Admission{}, hub.Errorf(hub.Unauthenticated, "no credential")
 		}
