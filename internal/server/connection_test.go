@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -45,6 +46,26 @@ func TestBounds(t *testing.T) {
 		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
 			t.Errorf("answered %q, %v", answer, err)
+		}
+	})
+	t.Run("client that takes nothing", func(t *testing.T) {
+		t.Parallel()
+		taken := make(chan int, 1)
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
+			n, err := 0, http.NewResponseController(w).SetWriteDeadline(time.Now().Add(300*time.Millisecond))
+			for piece := make([]byte, 16<<10); err == nil; n += len(piece) {
+				_, err = w.Write(piece)
+			}
+			taken <- n
+		})
+		conn := dial(t, start(t, mux, nil))
+		if tcp, ok := conn.(*net.TCPConn); !ok || tcp.SetReadBuffer(16<<10) != nil {
+			t.Fatal("the client's own buffer cannot be bounded")
+		}
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if n := <-taken; n > 1<<20 {
+			t.Errorf("%d bytes lie in buffers", n)
 		}
 	})
 	t.Run("header too large", func(t *testing.T) {

@@ -36,6 +36,10 @@ type Options struct {
 // maxHeaderBytes is ample for tokens and cookies; net/http's default is 1 MiB a connection.
 const maxHeaderBytes = 16 << 10
 
+// sendBuffer is what a connection may hold that its client has not taken; the kernel doubles it. Left alone it grows
+// to megabytes, for each slow reader of a stream, who would go on to read what was written while he still might.
+const sendBuffer = 128 << 10
+
 // A Server is one port and what is served there. It is a handler as well, so that a test can drive it without one.
 type Server struct {
 	name      string
@@ -80,6 +84,12 @@ func New(o Options) *Server {
 		IdleTimeout:       o.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          log.New(complaints{s.log}, "", 0),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				_ = tcp.SetWriteBuffer(sendBuffer) // if it cannot be set, the connection is gone
+			}
+			return ctx
+		},
 		// No ReadTimeout and no WriteTimeout: both are absolute and would end streams.
 	}
 	return s
