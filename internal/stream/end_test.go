@@ -58,7 +58,7 @@ func TestEnd_ExpiredWhileWriting(t *testing.T) {
 			return &held{ResponseWriter: w, writing: writing, over: over}
 		}
 	})
-	expires := time.Now().Add(time.Second)
+	expires := time.Now().Add(3 * time.Second)
 	r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
 		a := r.admission(channels)
 		a.Expires = expires
@@ -235,7 +235,7 @@ func TestEnd_BetweenPieces(t *testing.T) {
 				r.log.appendSized(t, 10_000, "a")
 			}
 			changed := make(chan struct{})
-			expires := time.Now().Add(time.Second)
+			expires := time.Now().Add(3 * time.Second)
 			r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
 				a := r.admission(channels)
 				if reason == "expired" {
@@ -290,7 +290,7 @@ func TestEnd_SlowReader(t *testing.T) {
 				r.rule(func(_ *http.Request, channels []string) (stream.Admission, error) {
 					a := r.admission(channels)
 					if !revoked {
-						a.Expires = time.Now().Add(2 * time.Second)
+						a.Expires = time.Now().Add(4 * time.Second)
 						return a, nil
 					}
 					a.Changed = changed
