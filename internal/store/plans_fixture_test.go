@@ -38,7 +38,7 @@ func newPlanFixture(t *testing.T, db *storetest.DB) *planFixture {
 	fx.event = func(opts ...storetest.EventOption) hub.Event {
 		return db.Event(t, "stripe", slices.Insert(opts, 0, storetest.To(fx.tenants[0], fx.endpoint.ID))...)
 	}
-	partitions(t, db, planDays)
+	partitions(t, db, planDays+1) // just after midnight the oldest rows are of the day before
 	return fx
 }
 
