@@ -92,7 +92,7 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *call
 		})
 		return &output{Body: func(huma.Context) {
 			if err != nil {
-				problem.Write(c.w, c.r, err)
+				problem.Write(c.w, c.r, placed(err))
 				return
 			}
 			answer.write(c.w)

@@ -96,6 +96,15 @@ func about(code hub.Code, message string, fields []hub.FieldError) *hub.Error {
 	return err
 }
 
+// placed says in the sentence of an error about a field which field it is, where it does not say so yet.
+func placed(err error) error {
+	e, ok := asCoded(err)
+	if !ok || len(e.Fields) == 0 || e.Message != e.Fields[0].Message {
+		return err
+	}
+	return about(e.Code, e.Message, e.Fields)
+}
+
 func firstOf(s, other string) string {
 	if s == "" {
 		return other

@@ -102,6 +102,9 @@ func TestRoutes_Refused(t *testing.T) {
 			if diff := cmp.Diff(test.locations, r.locations()); diff != "" {
 				t.Errorf("%s: %s", diff, r.raw)
 			}
+			if !strings.HasPrefix(r.text(t, "detail"), test.locations[0]+": ") {
+				t.Errorf("the detail has no place: %s", r.raw)
+			}
 			put := w.refused(t, test.code, "PUT", routes+"/second", w.acme, test.body)
 			if diff := cmp.Diff(test.locations, put.locations()); diff != "" {
 				t.Errorf("put: %s", diff)
@@ -173,6 +176,9 @@ func TestRoutes_Test(t *testing.T) {
 	r = w.refused(t, hub.Invalid, "POST", routes+"/test", w.acme, object{"route": with(object{"match": "=="}), "event": pasted})
 	if diff := cmp.Diff([]string{"body.route.match"}, r.locations()); diff != "" {
 		t.Error(diff)
+	}
+	if got := r.text(t, "detail"); got != "body.route.match: 1:1: unexpected '=='" {
+		t.Errorf("detail %q", got)
 	}
 	foreign := w.event(t, "rival", body)
 	w.refused(t, hub.NotFound, "POST", routes+"/test", w.acme, object{"route": "payments", "event": foreign.ID.String()})

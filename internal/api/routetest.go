@@ -217,10 +217,9 @@ func within(prefix string, err error) error {
 	if !ok {
 		return err
 	}
-	moved := *e
-	moved.Fields = nil
+	var fields []hub.FieldError
 	for _, f := range e.Fields {
-		moved.Fields = append(moved.Fields, hub.FieldError{Location: prefix + strings.TrimPrefix(f.Location, "body."), Message: f.Message})
+		fields = append(fields, hub.FieldError{Location: prefix + strings.TrimPrefix(f.Location, "body."), Message: f.Message})
 	}
-	return &moved
+	return about(e.Code, e.Message, fields)
 }

@@ -36,7 +36,7 @@ func makeExamples() ([]string, error) {
 		Connection: connection, Identity: "hwfZCGyVUvsERkX-nwugGVlT", Channels: []string{"customer:cus_123"}, Position: 57, ExpiresAt: at.Add(time.Hour),
 	}, cursor(40))
 	refusal, err := json.MarshalIndent(problem.From(
-		hub.FieldErrorf("body.match", "1:7: undefined field 'tipe'"), "req_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c09"), "", "  ")
+		hub.FieldErrorf("body.match", "1:7: an unknown field: event has id, provider_id, type, provider, endpoint, received_at, verified, headers, body"), "req_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c09"), "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("example: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -24,8 +25,8 @@ const (
 
 // An Env is what expressions of one kind are compiled against. It is built once and safe for concurrent use.
 type Env struct {
-	cel  *cel.Env
-	root string // the variable: event or claims
+	cel    *cel.Env
+	fields string // what the variable has, for whoever misspells one
 }
 
 // An Input is what an expression looks at: an *Event, or *Claims.
@@ -35,15 +36,15 @@ type Input interface {
 
 // NewEvents makes the environment of routes: one variable, event.
 func NewEvents() (*Env, error) {
-	return newEnv("event", cel.Types(eventDescriptor{eventType}), cel.Variable("event", eventType))
+	return newEnv("event", "event has "+strings.Join(eventDescriptor{}.FieldNames(), ", "), cel.Types(eventDescriptor{eventType}), cel.Variable("event", eventType))
 }
 
 // NewClaims makes the environment of grants: one variable, claims.
 func NewClaims() (*Env, error) {
-	return newEnv("claims", cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)))
+	return newEnv("claims", "claims are read as they come", cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)))
 }
 
-func newEnv(root string, options ...cel.EnvOption) (*Env, error) {
+func newEnv(root, fields string, options ...cel.EnvOption) (*Env, error) {
 	options = append(options,
 		cel.OptionalTypes(),
 		cel.CrossTypeNumericComparisons(true),
@@ -60,7 +61,7 @@ func newEnv(root string, options ...cel.EnvOption) (*Env, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the environment of %s: %w", root, err)
 	}
-	return &Env{cel: env, root: root}, nil
+	return &Env{cel: env, fields: fields}, nil
 }
 
 // A program is one compiled expression.
@@ -87,12 +88,12 @@ func (e *Env) compile(at place, source string) (p *program, err error) {
 	}
 	parsed, issues := e.cel.Parse(source)
 	if issues.Err() != nil {
-		return nil, at.issue(issues.Errors())
+		return nil, e.issue(at, issues.Errors())
 	}
 	widen(parsed)
 	checked, issues := e.cel.Check(parsed)
 	if issues.Err() != nil {
-		return nil, at.issue(issues.Errors())
+		return nil, e.issue(at, issues.Errors())
 	}
 	p = &program{source: source, output: checked.OutputType(), loops: hasLoops(checked.NativeRep())}
 	options := []cel.ProgramOption{
@@ -106,7 +107,7 @@ func (e *Env) compile(at place, source string) (p *program, err error) {
 	}
 	planned, err := e.cel.Program(checked, options...)
 	if err != nil {
-		return nil, at.errorf("1:%d: %s", at.column+1, reason(source, err))
+		return nil, at.errorf("1:%d: %s", at.column+1, reason("", err))
 	}
 	p.cel = planned
 	return p, nil

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"cel.dev/cel-go/common"
-	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/interpreter"
 
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -106,68 +104,3 @@ type place struct {
 func (p place) errorf(format string, args ...any) *hub.Error {
 	return hub.FieldErrorf(p.location, format, args...)
 }
-
-// issue makes one error of what the compiler found: the first, with its line and column.
-func (p place) issue(found []*common.Error) *hub.Error {
-	first := found[0]
-	for _, next := range found[1:] {
-		if before(next, first) {
-			first = next
-		}
-	}
-	line, column := first.Location.Line(), first.Location.Column()+1
-	if line < 1 {
-		line, column = 1, 1
-	}
-	if line == 1 {
-		column = max(column+p.column, 1)
-	}
-	return p.errorf("%d:%d: %s", line, column, shortened(plain(first.Message)))
-}
-
-func before(a, b *common.Error) bool {
-	if a.Location.Line() != b.Location.Line() {
-		return a.Location.Line() < b.Location.Line()
-	}
-	return a.Location.Column() < b.Location.Column()
-}
-
-// plain says a compiler's message in words that need no knowledge of the compiler.
-func plain(message string) string {
-	message, _, _ = strings.Cut(message, "\n")
-	message, _, _ = strings.Cut(message, " expecting ")
-	if strings.Contains(message, "recursion") {
-		return "the expression nests too deep"
-	}
-	if call, ok := strings.CutPrefix(message, "found no matching overload for '"); ok {
-		name, types, _ := strings.Cut(strings.TrimSuffix(call, "'"), "' applied to '")
-		if symbol, ok := operators.FindReverse(name); ok && symbol != "" {
-			name = symbol
-		}
-		return fmt.Sprintf("'%s' does not take %s", name, types)
-	}
-	return compilerWords.Replace(message)
-}
-
-// shortened cuts a message that has grown with the expression: types can nest.
-func shortened(message string) string {
-	const most = 200
-	if len(message) <= most {
-		return message
-	}
-	return strings.ToValidUTF8(message[:most], "") + "…"
-}
-
-// compilerWords are what plain replaces, longest first where they overlap.
-//
-//nolint:gochecknoglobals // a read-only table
-var compilerWords = strings.NewReplacer(
-	" (in container '')", "",
-	"Syntax error: ", "",
-	"mismatched input '<EOF>'", "the expression ends too early",
-	"mismatched input", "unexpected",
-	"extraneous input", "unexpected",
-	"token recognition error at:", "not understood:",
-	"no viable alternative at input", "not understood:",
-	"'<EOF>'", "the end",
-)

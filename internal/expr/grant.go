@@ -28,7 +28,7 @@ func (e *Env) Grant(location string, grant hub.Grant, issuer string) (*Grant, er
 	at := place{location: location}
 	source, star := strings.CutSuffix(grant.Pattern, ":*")
 	if !hub.IsSegment(issuer) {
-		return nil, at.errorf("the issuer's name %q cannot stand in a channel", issuer)
+		return nil, at.errorf("the issuer's name cannot stand in a channel")
 	}
 	pieces, err := e.pieces(at, source, shorthand(issuer),
 		types.StringKind, types.IntKind, types.UintKind, types.NullTypeKind, types.ListKind)

@@ -94,13 +94,15 @@ func ValidateMessageKey(s string) error {
 	return nil
 }
 
+var errTypeReserved = errors.New("that message type is reserved: open, error, hub.* and generation.* are the hub's")
+
 // ValidateType checks a message type that somebody gives: an event name, none of the hub's own.
 func ValidateType(t string) error {
 	if err := ValidateEventName(t); err != nil {
 		return err
 	}
 	if strings.HasPrefix(t, "generation.") {
-		return fmt.Errorf("message type %q is reserved", t)
+		return errTypeReserved
 	}
 	return nil
 }
@@ -117,7 +119,7 @@ func ValidateEventName(t string) error {
 		}
 	}
 	if t == "open" || t == "error" || strings.HasPrefix(t, "hub.") {
-		return fmt.Errorf("message type %q is reserved", t)
+		return errTypeReserved
 	}
 	return nil
 }
