@@ -59,6 +59,9 @@ func (q request) start(now time.Time) (feed.Start, error) {
 		if !ok {
 			return feed.Start{}, hub.FieldErrorf("query.since", "earliest, a time as RFC 3339 has it, or one before now such as -10m or -7d")
 		}
+		if !at.After(time.Time{}) { // no message is older, and the zero time would stand for none
+			return feed.Start{Earliest: true}, nil
+		}
 		return feed.Start{Since: at}, nil
 	}
 	return feed.Start{}, nil

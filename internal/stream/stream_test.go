@@ -105,6 +105,8 @@ func TestStream_Starts(t *testing.T) {
 		{"earliest", "since=earliest", "", []hub.Position{1, 3, 5, 6, 7}},
 		{"since a time", "since=" + moment.UTC().Format("2006-01-02T15:04:05.999999Z"), "", []hub.Position{6, 7}},
 		{"since a time in a zone, not escaped", "since=" + moment.In(time.FixedZone("", 7200)).Format("2006-01-02T15:04:05.999999Z07:00"), "", []hub.Position{6, 7}},
+		{"since Go's zero time", "since=0001-01-01T00:00:00Z", "", []hub.Position{1, 3, 5, 6, 7}},
+		{"since before it", "since=0000-01-01T00:00:00Z", "", []hub.Position{1, 3, 5, 6, 7}},
 		{"since minutes ago", "since=-10m", "", []hub.Position{1, 3, 5, 6, 7}},
 		{"since days ago", "since=-7d", "", []hub.Position{1, 3, 5, 6, 7}},
 		{"since this moment", "since=-0s", "", nil},
