@@ -12,6 +12,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/tributary-hub/tributary/internal/auth"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
 )
@@ -60,15 +61,14 @@ func (a *API) admit(c *call) error {
 }
 
 func (a *API) authenticate(r *http.Request) (hub.Principal, error) {
-	header := r.Header["Authorization"]
-	if len(header) == 0 {
+	key, err := auth.Bearer(r.Header)
+	if err != nil {
+		return hub.Principal{}, err
+	}
+	if key == "" {
 		return hub.Principal{}, hub.Errorf(hub.Unauthenticated, "there is no Authorization header")
 	}
-	scheme, value, ok := strings.Cut(header[0], " ")
-	if !ok || len(header) > 1 || !strings.EqualFold(scheme, "Bearer") {
-		return hub.Principal{}, hub.Errorf(hub.Unauthenticated, "the Authorization header has the form: Bearer trb_…")
-	}
-	return a.o.Keys.Authenticate(r.Context(), strings.TrimSpace(value))
+	return a.o.Keys.Authenticate(r.Context(), key)
 }
 
 // need refuses a caller that lacks one of the scopes.

@@ -28,7 +28,7 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s: setting %s does not say what it is", p.Name, s.Name)
 			}
 		}
-		if err := p.CheckConfig(p.Example); err != nil {
+		if _, err := p.Configure(p.Example); err != nil {
 			t.Errorf("%s: its own example: %v", p.Name, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/provider"
 )
 
-func TestCheckConfig(t *testing.T) {
+func TestConfigure_Refuses(t *testing.T) {
 	t.Parallel()
 	type config = map[string]string
 	for _, tc := range []struct {
@@ -55,7 +55,7 @@ func TestCheckConfig(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			err := get(t, tc.provider).CheckConfig(tc.config)
+			_, err := get(t, tc.provider).Configure(tc.config)
 			var got []string
 			if err != nil {
 				var invalid *hub.Error

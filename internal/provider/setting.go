@@ -69,12 +69,6 @@ func (p *Provider) Configure(config map[string]string) (*Provider, error) {
 	return &q, nil
 }
 
-// CheckConfig refuses, as hub.Invalid, unknown settings, missing ones and bad values.
-func (p *Provider) CheckConfig(config map[string]string) error {
-	_, err := p.Configure(config)
-	return err
-}
-
 // with gives the provider itself where it is configured already or there is nothing to configure.
 func (p *Provider) with(config map[string]string) (*Provider, error) {
 	if p.configured || len(config) == 0 && len(p.RequiredConfig) == 0 {

@@ -139,6 +139,3 @@ func ClientAddr(ctx context.Context) netip.Addr {
 	addr, _ := ctx.Value(clientKey{}).(netip.Addr)
 	return addr
 }
-
-// RequestID is the id of the request that ctx belongs to; "" outside of one.
-func RequestID(ctx context.Context) string { return problem.RequestID(ctx) }

@@ -11,13 +11,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tributary-hub/tributary/internal/server"
+	"github.com/tributary-hub/tributary/internal/problem"
 )
 
 func TestRequestID(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, server.RequestID(r.Context())) })
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, problem.RequestID(r.Context())) })
 	s := start(t, mux, nil)
 	own := regexp.MustCompile(`^req_[0-9a-f-]{36}$`)
 	tests := []struct {
