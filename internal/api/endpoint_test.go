@@ -227,6 +227,10 @@ func TestSecrets(t *testing.T) {
 	if counted.body["matches"] != 7.0 || counted.header.Get("ETag") != got.header.Get("ETag") {
 		t.Errorf("counting changes the tag: %s", counted.raw)
 	}
+	zero := object{"expires_at": "0001-01-01T00:00:00Z"} // Go's zero time, which stands for never
+	w.refused(t, hub.Invalid, "PATCH", all+"/"+id, w.acme, zero)
+	w.refused(t, hub.Invalid, "PATCH", all+"/"+hub.NewID[hub.SecretID]().String(), w.acme, zero)
+	w.refused(t, hub.Invalid, "POST", all, w.acme, object{"secret": "whsec_x", "expires_at": "0001-01-01T00:00:00Z"})
 	if got := w.must(t, http.StatusOK, "PATCH", all+"/"+id, w.acme, object{"expires_at": nil}); got.body["expires_at"] != nil {
 		t.Errorf("expiry taken away: %s", got.raw)
 	}

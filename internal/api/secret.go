@@ -55,8 +55,14 @@ func fromSecret(s hub.Secret) Secret {
 	}
 }
 
-func (in SecretInput) apply(s *hub.Secret) {
+// apply checks the input and puts it into s. A secret that never verified anything is none, and the zero time would
+// stand for one that never expires.
+func (in SecretInput) apply(s *hub.Secret) error {
 	s.State, s.ExpiresAt = hub.SecretState(firstOf(in.State, string(hub.SecretActive))), in.ExpiresAt
+	if s.ExpiresAt != nil && s.ExpiresAt.Unix() < 0 {
+		return hub.FieldErrorf("body.expires_at", "is before 1970")
+	}
+	return nil
 }
 
 // maxSecrets bounds the secrets of one endpoint: each is tried on each webhook.
@@ -164,6 +170,10 @@ func (a *API) openSecrets(ctx context.Context, c *call, tx *store.Tx, endpoint h
 }
 
 func (a *API) createSecret(ctx context.Context, c *call, in *SecretCreateRequest) (NewSecret, error) {
+	var s hub.Secret
+	if err := in.Body.apply(&s); err != nil {
+		return NewSecret{}, err
+	}
 	ref, err := in.ref()
 	if err != nil {
 		return NewSecret{}, err
@@ -177,8 +187,7 @@ func (a *API) createSecret(ctx context.Context, c *call, in *SecretCreateRequest
 		if err != nil {
 			return NewSecret{}, err
 		}
-		s := hub.Secret{Endpoint: e.ID}
-		in.Body.apply(&s)
+		s.Endpoint = e.ID
 		if s, err = a.addSecret(ctx, c, change, s, value); err != nil {
 			return NewSecret{}, err
 		}
@@ -278,12 +287,21 @@ func (a *API) changeSecret(ctx context.Context, c *call, in SecretPath, fn func(
 }
 
 func (a *API) updateSecret(ctx context.Context, c *call, in *SecretPatchRequest) (Secret, error) {
+	probe, err := patched(a, SecretInput{}, in.Body) // the form first, whether there is such a secret or not
+	if err != nil {
+		return Secret{}, err
+	}
+	if err := probe.apply(&hub.Secret{}); err != nil {
+		return Secret{}, err
+	}
 	return a.changeSecret(ctx, c, in.SecretPath, func(change *store.Change, s hub.Secret) (hub.Secret, error) {
 		input, err := patched(a, SecretInput{State: string(s.State), ExpiresAt: s.ExpiresAt}, in.Body)
 		if err != nil {
 			return s, err
 		}
-		input.apply(&s)
+		if err := input.apply(&s); err != nil {
+			return s, err
+		}
 		if s, err = change.UpdateSecret(ctx, s); err != nil {
 			return s, err
 		}
