@@ -37,7 +37,7 @@ func describe[O any](registry huma.Registry, op *operation) huma.Operation {
 		}
 	}
 	for _, status := range statuses(op) {
-		described.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + responseName(status)}
+		described.Responses[strconv.Itoa(status)] = problemRef(responseName(status))
 	}
 	if op.method == http.MethodPost {
 		described.Parameters = append(described.Parameters, &huma.Param{Ref: "#/components/parameters/IdempotencyKey"})
@@ -119,6 +119,9 @@ func responseName(status int) string {
 	return strings.NewReplacer(" ", "", "-", "").Replace(http.StatusText(status))
 }
 
+// unverified is the component of what a webhook's sender is told with 401: nobody else is, and it is told nothing else.
+const unverified = "Unverified"
+
 // problemResponses has one response a status, with the codes that it can mean.
 func problemResponses(registry huma.Registry) map[string]*huma.Response {
 	schema := registry.Schema(reflect.TypeFor[Problem](), true, "")
@@ -129,6 +132,9 @@ func problemResponses(registry huma.Registry) map[string]*huma.Response {
 			continue // of the listener, not of an operation
 		}
 		name := responseName(entry.Status)
+		if entry.Code == hub.SignatureInvalid {
+			name = unverified
+		}
 		line := fmt.Sprintf("- `%s`: %s", entry.Code, entry.Meaning)
 		if r := responses[name]; r != nil {
 			r.Description += "\n" + line

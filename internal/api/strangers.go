@@ -9,7 +9,7 @@ import (
 
 // addStrangers adds to the document what ingest and stream serve: plain handlers that huma does not know.
 func addStrangers(doc *huma.OpenAPI) {
-	doc.AddOperation(&huma.Operation{
+	webhook := &huma.Operation{
 		OperationID: "receiveWebhook", Method: http.MethodPost, Path: "/in/{token}", Tags: []string{"Webhooks"},
 		Summary: "Take a webhook",
 		Description: "Answers 200 once the event is committed, or with the body that the provider expects. The raw bytes are verified and kept. " +
@@ -29,8 +29,10 @@ func addStrangers(doc *huma.OpenAPI) {
 					"duplicate": {Type: huma.TypeBoolean, Description: "That event had been accepted before."},
 				},
 			}}},
-		}}, 401, 403, 404, 405, 413, 415, 429, 503),
-	})
+		}}, 403, 404, 405, 413, 415, 429, 503),
+	}
+	webhook.Responses["401"] = problemRef(unverified)
+	doc.AddOperation(webhook)
 	doc.AddOperation(&huma.Operation{
 		OperationID: "openStream", Method: http.MethodGet, Path: "/stream/{tenant}", Tags: []string{"Streams"},
 		Summary: "Open a stream of messages",
@@ -68,7 +70,11 @@ func pathParam(name, description, example string) *huma.Param {
 
 func refusals(responses map[string]*huma.Response, statuses ...int) map[string]*huma.Response {
 	for _, status := range statuses {
-		responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + responseName(status)}
+		responses[strconv.Itoa(status)] = problemRef(responseName(status))
 	}
 	return responses
+}
+
+func problemRef(component string) *huma.Response {
+	return &huma.Response{Ref: "#/components/responses/" + component}
 }
