@@ -74,6 +74,11 @@ func TestRedact(t *testing.T) {
 		{"an interaction", "slack", `payload=%7B%22token%22%3A%22canary%22%7D`, `payload=%7B%22token%22%3A%22REDACTED%22%7D`},
 		{"broken JSON is not shown", "slack", `{"token":"canary"`, ``},
 		{"a broken payload is not shown", "slack", `payload=%7B%22token%22%3A%22canary%22`, `payload=`},
+		{"a list is not shown", "slack", `[{"token":"canary"}]`, ``},
+		{"after a byte order mark it is not shown", "slack", "\ufeff{\"token\":\"canary\"}", ``},
+		{"parts are not shown", "slack", "--b\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\ncanary\r\n--b--\r\n", ``},
+		{"in another case", "slack", `{"Token":"canary"}`, `{"Token":"REDACTED"}`},
+		{"a command without it", "slack", `command=%2Fgo`, `command=%2Fgo`},
 		{"empty", "slack", ``, ``},
 		{"others have none", "stripe", `{"token":"tok_1"}`, `{"token":"tok_1"}`},
 	} {
