@@ -60,7 +60,7 @@ func (a *API) checkIssuers(ctx context.Context, c *call, in *IssuerCheckRequest)
 		issuers = append(issuers, &directory.Issuer{Issuer: row, Grants: grants})
 	}
 	out := IssuerVerdict{Channels: []hub.ChannelPattern{}, Failures: []string{}}
-	claims, err := a.o.Verifier.Verify(ctx, in.Body.Token, issuers)
+	claims, err := a.o.Verifier.Explain(ctx, in.Body.Token, issuers)
 	if err != nil {
 		return out.refused(err)
 	}

@@ -39,6 +39,7 @@ const (
 	wantSig       = "the token's signature is not its issuer's"
 	wantKeyAlg    = "the token's algorithm is not that of its key"
 	wantKeyIDLong = "the token's key id is too long"
+	wantUnsigned  = "the token is not signed by an issuer that the tenant trusts; issuers/check of the admin API tells the tenant more"
 	wantNoKey     = "the issuer's keys cannot be fetched at the moment" // its id may be of a key that we do not know yet
 	wantAud       = "neither the token's aud nor its azp is one of the issuer's row"
 	wantAudForm   = "the token's aud is not a string or a list of strings"
@@ -374,10 +375,13 @@ func TestVerify_Forged(t *testing.T) {
 				if forged.want == wantRequired {
 					rows = demanding
 				}
-				claims, err := v.Verify(t.Context(), forged.token, rows)
+				claims, err := v.Explain(t.Context(), forged.token, rows)
 				if err == nil {
 					accepted.Add(1)
 					t.Fatalf("accepted: %v", claims.Values)
+				}
+				if _, told := v.Verify(t.Context(), forged.token, rows); told == nil || told.Error() != err.Error() && told.Error() != "unauthenticated: "+wantUnsigned {
+					t.Errorf("a stranger is told %v", told)
 				}
 				want := hub.Errorf(hub.Unauthenticated, "%s", forged.want)
 				if forged.want == wantNoKey {
@@ -410,5 +414,31 @@ func TestVerify_JunkSpendsNoFetches(t *testing.T) {
 			t.Errorf("the good token: %v", err)
 		}
 		f.c.advance(30 * time.Second)
+	}
+}
+
+// Without a signature nobody learns by guessing which issuers, audiences and claims a tenant wants, nor whether there
+// is such a tenant.
+func TestVerify_TellsStrangersNothing(t *testing.T) {
+	t.Parallel()
+	f := newForger(t)
+	row := f.s.row("a")
+	row.RequiredClaims = map[string]any{"realm.tier": "gold"}
+	v := newVerifier(t, f.s, f.c)
+	gold := map[string]any{"tier": "gold"}
+	if _, err := v.Verify(t.Context(), f.own(nil, "realm", gold), []*directory.Issuer{row}); err != nil {
+		t.Fatal(err)
+	}
+	for name, changes := range map[string][]any{
+		"all as it should be": {"realm", gold}, "another audience": {"aud", "x"}, "without the claim": {}, "expired": {"exp", f.c.Now().Unix() - 1},
+		"no sub": {"sub", absent}, "another issuer": {"iss", "https://accounts.example.com"}, "a logout token": {"events", map[string]any{}},
+	} {
+		signed := f.own(nil, changes...)
+		unsigned := signed[:strings.LastIndexByte(signed, '.')+1] + strings.Repeat("A", 86)
+		for which, rows := range map[string][]*directory.Issuer{"the tenant": {row}, "no tenant": nil} {
+			if _, err := v.Verify(t.Context(), unsigned, rows); err == nil || err.Error() != "unauthenticated: "+wantUnsigned {
+				t.Errorf("%s, %s: %v", name, which, err)
+			}
+		}
 	}
 }

@@ -29,8 +29,11 @@ type Identity struct {
 // allows a credential.
 func (c Claims) Identity(ctx context.Context, tenant hub.TenantID, settings hub.Settings, now time.Time) (Identity, error) {
 	expires := c.expires(settings, now)
-	if !now.Before(expires) {
+	switch {
+	case !now.Before(expires):
 		return Identity{}, refused("the token was issued longer ago than this tenant lets a credential live")
+	case c.IssuedAt.IsZero() && c.ExpiresAt.After(now.Add(life(settings))): // else its life would begin anew with each connect
+		return Identity{}, refused("the token does not say when it was issued (iat), and expires later than this tenant lets a credential live")
 	}
 	grants, failures, err := c.granted(ctx)
 	if err != nil {
@@ -50,14 +53,18 @@ func (c Claims) expires(settings hub.Settings, now time.Time) time.Time {
 	if c.Issuer.SessionSeconds != nil {
 		end = later(end, start.Add(seconds(*c.Issuer.SessionSeconds)))
 	}
-	life := settings.CredentialSeconds
-	if life <= 0 {
-		life = hub.DefaultSettings().CredentialSeconds
-	}
-	if last := start.Add(seconds(life)); end.After(last) {
+	if last := start.Add(life(settings)); end.After(last) {
 		return last
 	}
 	return end
+}
+
+// life is how long the tenant lets a credential live.
+func life(settings hub.Settings) time.Duration {
+	if settings.CredentialSeconds <= 0 {
+		settings = hub.DefaultSettings()
+	}
+	return seconds(settings.CredentialSeconds)
 }
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -46,12 +46,30 @@ func NewVerifier(o VerifierOptions) *Verifier {
 // where several have it, such as one for each audience, the first that fits counts.
 //
 // Errors: hub.Unauthenticated with a sentence that names the rule which the token breaks, and never what it says;
-// hub.KeyUnavailable where its issuer's key cannot be had.
+// hub.KeyUnavailable where its issuer's key cannot be had. Which rule is told to those alone who hold a token that one
+// of the issuers signed: by guesses a stranger would learn whom the tenant trusts, for whom and on what condition.
 func (v *Verifier) Verify(ctx context.Context, raw string, issuers []*directory.Issuer) (Claims, error) {
 	t, err := parseToken(raw)
 	if err != nil {
 		return Claims{}, err
 	}
+	claims, err := v.judge(ctx, t, issuers)
+	if hub.CodeOf(err) == hub.Unauthenticated && !v.signed(ctx, t, issuers) {
+		return Claims{}, refused("the token is not signed by an issuer that the tenant trusts; issuers/check of the admin API tells the tenant more")
+	}
+	return claims, err
+}
+
+// Explain is Verify for those who may read the issuers: it always names the rule.
+func (v *Verifier) Explain(ctx context.Context, raw string, issuers []*directory.Issuer) (Claims, error) {
+	t, err := parseToken(raw)
+	if err != nil {
+		return Claims{}, err
+	}
+	return v.judge(ctx, t, issuers)
+}
+
+func (v *Verifier) judge(ctx context.Context, t *token, issuers []*directory.Issuer) (Claims, error) {
 	rows := rowsOf(t.claims, issuers)
 	if len(rows) == 0 {
 		return Claims{}, refused("the token's iss is none of the tenant's issuers")
@@ -79,6 +97,20 @@ func (v *Verifier) Verify(ctx context.Context, raw string, issuers []*directory.
 		ExpiresAt: at.expires,
 		Values:    t.claims,
 	}, nil
+}
+
+// signed says whether one of the rows of the token's iss has a key that verifies it, whatever its claims.
+func (v *Verifier) signed(ctx context.Context, t *token, issuers []*directory.Issuer) bool {
+	for _, row := range rowsOf(t.claims, issuers) {
+		if _, err := v.key(t, row.Issuer).VerifySignature(ctx, t.raw); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *Verifier) key(t *token, row hub.Issuer) *issuerKey {
+	return &issuerKey{token: t, set: v.keys.KeySet(row.Issuer, row.JWKSURI, row.Internal)}
 }
 
 func rowsOf(claims map[string]any, issuers []*directory.Issuer) []*directory.Issuer {
@@ -113,7 +145,7 @@ func (v *Verifier) chooseRow(ctx context.Context, t *token, rows []*directory.Is
 
 // checkSignature leaves the verdict to go-oidc, which looks at iss, exp and nbf once more.
 func (v *Verifier) checkSignature(ctx context.Context, t *token, row hub.Issuer) error {
-	key := &issuerKey{token: t, set: v.keys.KeySet(row.Issuer, row.JWKSURI, row.Internal)}
+	key := v.key(t, row)
 	verifier := oidc.NewVerifier(row.Issuer, key, &oidc.Config{
 		SkipClientIDCheck:    true, // the row's audiences are checked above, several of them
 		SupportedSigningAlgs: egress.Algorithms(),
