@@ -29,7 +29,7 @@ type Options struct {
 	Verifier    *auth.Verifier       // required: judges a token that an issuer is checked with
 	Keeper      *secret.Keeper       // required: seals secrets, tokens, cursors and answers
 	Accept      Accept               // required: commits an event, as ingest does
-	CheckIssuer CheckIssuer          // required but under Dev: asks an issuer before it is trusted
+	CheckIssuer CheckIssuer          // required: asks an issuer before it is trusted
 	PublicURL   *url.URL             // required: what endpoints' URLs begin with
 	Log         *slog.Logger         // required
 	Limits      hub.Limits           // the operator's, where a tenant sets none; default hub.DefaultLimits

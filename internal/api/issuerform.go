@@ -167,7 +167,7 @@ func (a *API) keepApart(ctx context.Context, change *store.Change, i hub.Issuer)
 		}
 		for n, g := range mine {
 			if slices.ContainsFunc(theirs, g.Overlaps) {
-				e := hub.FieldErrorf(fmt.Sprintf("body.grants[%d]", n), "could give a channel that issuer %s gives too; say shares_channels if that is meant", other.Name)
+				e := hub.FieldErrorf(fmt.Sprintf("body.grants[%d]", n), "could give a channel that issuer %s gives too: begin it differently, or, if both mean the same people, say shares_channels", other.Name)
 				e.Code = hub.GrantsOverlap
 				return e
 			}

@@ -302,11 +302,13 @@ func TestIssuers_AskedOverTheNetwork(t *testing.T) {
 	}
 }
 
-func TestIssuers_NotAskedUnderDev(t *testing.T) {
+// Under dev http passes too, and is asked like any other: what is tried there behaves as it will in production.
+func TestIssuers_AskedUnderDevToo(t *testing.T) {
 	t.Parallel()
 	w, a := newAskedWorld(t, func(o *api.Options) { o.Dev = true })
-	w.must(t, 201, "POST", issuers, w.acme, login(object{"issuer": unreachable}))
-	if asked := a.was(); asked != nil {
-		t.Errorf("asked: %v", asked)
+	w.refused(t, hub.IssuerUnreachable, "POST", issuers, w.acme, login(object{"issuer": unreachable}))
+	w.must(t, 201, "POST", issuers, w.acme, login(object{"issuer": "http://127.0.0.1:8081"}))
+	if diff := cmp.Diff([]string{unreachable, "http://127.0.0.1:8081"}, a.was()); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -144,3 +144,33 @@ func snippets(t *testing.T) []snippet {
 	}
 	return all
 }
+
+// TestDocs_Issuers: the issuers that the pages show are asked when they are saved, and fit beside the demo tenant's own.
+// Nobody answers at their addresses; the hub's own issuer does.
+func TestDocs_Issuers(t *testing.T) {
+	t.Parallel()
+	h := startHub(t)
+	source, err := os.ReadFile("../docs/pages/authentication.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := strings.Split(string(source), "```json issuer\n")[1:]
+	if len(examples) == 0 {
+		t.Fatal("the page shows no issuer")
+	}
+	for _, part := range examples {
+		text, _, _ := strings.Cut(part, "```")
+		issuer, ok := decoded(t, text).(map[string]any)
+		if !ok {
+			t.Fatalf("no issuer: %s", text)
+		}
+		issuer["issuer"] = "https://login.invalid"
+		if status, answer := h.api(t, http.MethodPost, "/v1/tenants/demo/issuers", issuer); status != http.StatusUnprocessableEntity || answer["code"] != "issuer_unreachable" {
+			t.Errorf("where nobody answers: %d %v", status, answer)
+		}
+		issuer["issuer"], issuer["internal"] = h.dev.Issuer, true
+		if status, answer := h.apiAs(t, h.dev.OperatorKey, http.MethodPost, "/v1/tenants/demo/issuers", issuer); status != http.StatusCreated {
+			t.Errorf("where the hub itself answers: %d %v", status, answer)
+		}
+	}
+}
