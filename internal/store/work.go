@@ -53,7 +53,7 @@ const loadEventsSQL = `
 	SELECT w.ord, t.config_version, ` + eventColumns + `
 	  FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS w(tenant_id, id, ord)
 	 CROSS JOIN LATERAL (SELECT config_version FROM tributary.tenants t WHERE t.id = w.tenant_id ORDER BY t.id LIMIT 1) t
-	 CROSS JOIN LATERAL (SELECT * FROM tributary.events e
+	 CROSS JOIN LATERAL (SELECT ` + eventColumns + ` FROM tributary.events e
 		WHERE e.tenant_id = w.tenant_id AND e.id = w.id AND e.id >= $3 AND e.id <= $4 ORDER BY e.id LIMIT 1) e`
 
 // scanEvent scans eventColumns after what comes before them.
