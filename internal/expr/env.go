@@ -26,7 +26,9 @@ const (
 // An Env is what expressions of one kind are compiled against. It is built once and safe for concurrent use.
 type Env struct {
 	cel    *cel.Env
-	fields string // what the variable has, for whoever misspells one
+	root   string // the variable
+	fields string // what it has, for whoever misspells one
+	page   string // of the documentation, for whoever is lost
 }
 
 // An Input is what an expression looks at: an *Event, or *Claims.
@@ -36,15 +38,15 @@ type Input interface {
 
 // NewEvents makes the environment of routes: one variable, event.
 func NewEvents() (*Env, error) {
-	return newEnv("event", "event has "+strings.Join(eventDescriptor{}.FieldNames(), ", "), cel.Types(eventDescriptor{eventType}), cel.Variable("event", eventType))
+	return newEnv(Env{root: "event", fields: "event has " + strings.Join(eventDescriptor{}.FieldNames(), ", "), page: "/docs/routes"}, cel.Types(eventDescriptor{eventType}), cel.Variable("event", eventType))
 }
 
 // NewClaims makes the environment of grants: one variable, claims.
 func NewClaims() (*Env, error) {
-	return newEnv("claims", "claims are read as they come", cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)))
+	return newEnv(Env{root: "claims", fields: "claims are read as they come", page: "/docs/authentication"}, cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)))
 }
 
-func newEnv(root, fields string, options ...cel.EnvOption) (*Env, error) {
+func newEnv(e Env, options ...cel.EnvOption) (*Env, error) {
 	options = append(options,
 		cel.OptionalTypes(),
 		cel.CrossTypeNumericComparisons(true),
@@ -57,11 +59,11 @@ func newEnv(root, fields string, options ...cel.EnvOption) (*Env, error) {
 		cel.ParserErrorRecoveryLimit(4),
 		cel.ASTValidators(patternValidator{}, cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
 	)
-	env, err := cel.NewEnv(options...)
-	if err != nil {
-		return nil, fmt.Errorf("make the environment of %s: %w", root, err)
+	var err error
+	if e.cel, err = cel.NewEnv(options...); err != nil {
+		return nil, fmt.Errorf("make the environment of %s: %w", e.root, err)
 	}
-	return &Env{cel: env, fields: fields}, nil
+	return &e, nil
 }
 
 // A program is one compiled expression.
@@ -88,12 +90,12 @@ func (e *Env) compile(at place, source string) (p *program, err error) {
 	}
 	parsed, issues := e.cel.Parse(source)
 	if issues.Err() != nil {
-		return nil, e.issue(at, issues.Errors())
+		return nil, e.issue(at, source, issues.Errors())
 	}
 	widen(parsed)
 	checked, issues := e.cel.Check(parsed)
 	if issues.Err() != nil {
-		return nil, e.issue(at, issues.Errors())
+		return nil, e.issue(at, source, issues.Errors())
 	}
 	p = &program{source: source, output: checked.OutputType(), loops: hasLoops(checked.NativeRep())}
 	options := []cel.ProgramOption{

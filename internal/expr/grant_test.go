@@ -47,7 +47,7 @@ func TestGrant_Refuses(t *testing.T) {
 		{"bad expression", "user:{claims.sub +}", "", "", "1:19: the expression ends too early"},
 		{"boolean", "user:{claims.sub == 'x'}", "", "", "1:7: a channel takes a string or an integer in braces, not a bool"},
 		{"map", "user:{claims}", "", "", "1:7: a channel takes a string or an integer in braces, not a map(string, dyn)"},
-		{"event", "user:{event.type}", "", "", "1:7: an unknown name"},
+		{"event", "user:{event.type}", "", "", "1:7: an unknown name: what an expression sees begins with claims"},
 		{"condition", "user:{sub}", "claims.x +", ".when", "1:11: the expression ends too early"},
 		{"condition of another type", "user:{sub}", "'yes'", ".when", "1:1: the expression must be true or false, not a string"},
 	} {

@@ -124,7 +124,7 @@ func TestChannel_Refuses(t *testing.T) {
 		{"too long", strings.Repeat("x", 201), "a channel has 1 to 200 characters"},
 		{"unknown field", "user:{event.typo}", "1:12: an unknown field: event has id, provider_id, type, provider, endpoint, received_at, verified, headers, body"},
 		{"in the second braces", "a:{event.id}:{event.nope}", "1:20: an unknown field: event has id, provider_id, type, provider, endpoint, received_at, verified, headers, body"},
-		{"on a second line", "a:{event.id +\n nope}", "2:2: an unknown name"},
+		{"on a second line", "a:{event.id +\n nope}", "2:2: an unknown name: what an expression sees begins with event"},
 		{"boolean", "a:{event.verified}", "1:4: a channel takes a string or an integer in braces, not a bool"},
 		{"list", "a:{[event.id]}", "1:4: a channel takes a string or an integer in braces, not a list(string)"},
 		{"double", "a:{1.5}", "1:4: a channel takes a string or an integer in braces, not a double"},
