@@ -53,7 +53,7 @@ func NewIntake(o IntakeOptions) *Intake {
 		QueueBytes: queueBytes,
 		Size:       func(e hub.Event) int { return 512 + len(e.Body) + len(e.SealedBody) },
 		Turn:       func(e hub.Event) [16]byte { return e.Tenant },
-		Alone:      func(err error) bool { return !store.IsUnavailable(err) }, // a lost connection may have committed, and another will not help
+		Alone:      func(err error) bool { return !store.IsOurs(err) }, // a lost connection may have committed, and another will not help
 		Panicked: func(ctx context.Context, p *groupcommit.PanicError) {
 			o.Log.ErrorContext(ctx, "committing panicked", "error", p, "stack", string(p.Stack))
 		},
@@ -70,7 +70,7 @@ func NewIntake(o IntakeOptions) *Intake {
 }
 
 // Commit returns after the commit that holds the event. hub.Unavailable where the queue is full, the keyset does not
-// seal or the database does not answer: the event may have been committed all the same, and the sender's retry is
+// seal or the database does not take it: the event may have been committed all the same, and the sender's retry is
 // told of a duplicate.
 func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 	if err := i.seal(&e); err != nil {
@@ -85,8 +85,10 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the hub is stopping")
 	case err != nil && ctx.Err() != nil:
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the sender left before the commit")
+	case err != nil: // whatever it is, the sender is not at fault, and the flush has logged it
+		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the webhook could not be committed")
 	}
-	return receipt, err
+	return receipt, nil
 }
 
 // seal puts what carries credentials where only the keyset opens it.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -38,12 +39,15 @@ func (RouteEvent) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: Events, MaxAttempts: EventAttempts}
 }
 
-// A chore is housekeeping: safe to run twice, given up soon, since the next one comes.
+// A chore is housekeeping: safe to run twice, given up soon, since the next one comes. While one of its kind waits or
+// runs, another is not needed; one that has run keeps none away, or a process with another retention would wait.
 func chore() river.InsertOpts {
 	return river.InsertOpts{
 		Queue:       Chores,
 		MaxAttempts: 3,
-		UniqueOpts:  river.UniqueOpts{ByArgs: true, ByPeriod: time.Minute},
+		UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
+			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,
+		}},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,6 +28,7 @@ type Options struct {
 type Appender struct {
 	group   *groupcommit.Group[hub.Unit, hub.Placed]
 	metrics metrics
+	failing atomic.Bool // by a fault of ours, and told
 }
 
 // The bounds of one flush: 100 units took 6 ms when measured.
@@ -47,13 +49,14 @@ func NewAppender(o Options) *Appender {
 		QueueBytes: queueBytes,
 		Size:       sizeOf,
 		Turn:       func(u hub.Unit) [16]byte { return u.Tenant },
-		Alone:      func(err error) bool { return !store.IsUnavailable(err) },
+		Alone:      func(err error) bool { return !store.IsOurs(err) },
 		Panicked: func(ctx context.Context, p *groupcommit.PanicError) {
 			o.Log.ErrorContext(ctx, "appending panicked", "error", p, "stack", string(p.Stack))
 		},
 	}, func(ctx context.Context, units []hub.Unit) ([]hub.Placed, error) {
 		placed, err := o.Pipeline.Append(ctx, units)
 		a.metrics.flushed(len(units), err)
+		a.tell(ctx, o.Log, err)
 		return placed, err
 	})
 	a.metrics = newMetrics(o.Metrics, a.group.Waiting)
@@ -75,6 +78,16 @@ func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
 		return hub.Placed{}, fmt.Errorf("append messages: %w", err)
 	}
 	return placed, nil
+}
+
+// tell logs that nothing can be appended, once for each stretch: who has it appended tries again and again.
+func (a *Appender) tell(ctx context.Context, log *slog.Logger, err error) {
+	switch {
+	case err == nil && a.failing.CompareAndSwap(true, false):
+		log.InfoContext(ctx, "messages are appended again")
+	case store.IsOurs(err) && a.failing.CompareAndSwap(false, true):
+		log.ErrorContext(ctx, "messages cannot be appended, and wait", "error", err)
+	}
 }
 
 // Start lets flushes begin.

@@ -142,6 +142,26 @@ func (e *databaseError) Unwrap() []error { return []error{e.coded, e.cause} }
 // been done all the same.
 func IsUnavailable(err error) bool { return hub.CodeOf(err) == hub.Unavailable }
 
+// IsOurs says that the database is at fault, or what we ask of it, and no row that was given: Unavailable, and besides
+// a missing grant, table or partition, a broken file, a statement of ours. The same is worth another try later, when
+// an operator has put it right; it says nothing about who asked.
+func IsOurs(err error) bool {
+	if IsUnavailable(err) {
+		return true
+	}
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	switch pgErr.Code[:2] {
+	case "21", "22", "54", "P0": // more rows than one, a value that its type cannot hold, too large, raised by a function
+		return false
+	case "23":
+		return pgErr.Code == "23514" && pgErr.ConstraintName == "" // no partition takes the row
+	}
+	return true
+}
+
 // absent turns "no row" into NotFound.
 func absent(err error, format string, args ...any) error {
 	if errors.Is(err, pgx.ErrNoRows) {

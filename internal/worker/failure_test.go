@@ -17,6 +17,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/job"
+	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
 	"github.com/tributary-hub/tributary/internal/worker"
 )
@@ -216,5 +217,49 @@ func TestReason(t *testing.T) {
 		if got := worker.Reason(tt.err); got != tt.want {
 			t.Errorf("%v: %q, want %q", tt.err, got, tt.want)
 		}
+	}
+}
+
+// What Postgres refuses for a reason that no event causes burns no attempt either: the event waits until somebody has
+// put it right.
+func TestRouteEvent_RefusedByPostgres(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(t *testing.T, s *shop) (mend string){
+		"a grant is missing": func(t *testing.T, s *shop) string {
+			s.Exec(t, `REVOKE INSERT ON tributary.messages FROM `+store.RolesOf("").Pipeline)
+			return `GRANT INSERT ON tributary.messages TO ` + store.RolesOf("").Pipeline
+		},
+		"a table is missing": func(t *testing.T, s *shop) string {
+			s.Exec(t, `ALTER TABLE tributary.log_days RENAME TO hidden`)
+			return `ALTER TABLE tributary.hidden RENAME TO log_days`
+		},
+		"today has no partition": func(t *testing.T, s *shop) string {
+			today := storetest.Value[string](t, s.DB, `
+				SELECT c.oid::regclass || ' ' || pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+				 WHERE i.inhparent = 'tributary.messages'::regclass AND c.relname LIKE '%' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')`)
+			table, _, _ := strings.Cut(today, " ")
+			s.Exec(t, `ALTER TABLE tributary.messages DETACH PARTITION `+table)
+			return `ALTER TABLE tributary.messages ATTACH PARTITION ` + today
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShop(t)
+			s.route(t, hub.Route{Name: "all", Match: "true", Channels: []string{"all"}})
+			e := s.accept(t, `{}`)
+			s.Exec(t, `UPDATE tributary_river.river_job SET max_attempts = 1`) // one that is burnt is the last
+			mend := fault(t, s)
+			s.work(t)
+			if ended := s.await(t); ended.Kind != river.EventKindJobSnoozed {
+				t.Fatalf("the working ended as %s, want snoozed", ended.Kind)
+			}
+			s.Exec(t, mend)
+			if ended := s.awaitEnd(t); ended.Kind != river.EventKindJobCompleted {
+				t.Fatalf("after it was put right the working ended as %s", ended.Kind)
+			}
+			if got := s.outcome(t, e); got != "routed" {
+				t.Errorf("outcome %s, want routed", got)
+			}
+		})
 	}
 }

@@ -32,15 +32,16 @@ func (r *routeEvent) Timeout(*river.Job[job.RouteEvent]) time.Duration { return 
 
 var errPanicked = errors.New("the working of the event panicked")
 
-// Work ends in one of four ways: done; snoozed, when Postgres is away or hangs, or the process stops; failed, to be
-// tried again; given up, at the last attempt, when the outcome says so in the event's trail.
+// Work ends in one of four ways: done; snoozed, when Postgres is away, hangs or refuses what no event causes, or the
+// process stops; failed, to be tried again; given up, at the last attempt, when the outcome says so in the event's
+// trail.
 func (r *routeEvent) Work(ctx context.Context, j *river.Job[job.RouteEvent]) error {
 	err := r.work(ctx, j.Args)
 	switch {
 	case err == nil:
 		r.w.metrics.worked.WithLabelValues("done").Inc()
 		return nil
-	case store.IsUnavailable(err), errors.Is(err, context.Canceled): // the process stops, others go on
+	case store.IsOurs(err), errors.Is(err, context.Canceled): // the process stops, others go on
 		r.w.metrics.worked.WithLabelValues("snoozed").Inc()
 		return river.JobSnooze(snooze)
 	case j.Attempt < j.MaxAttempts:

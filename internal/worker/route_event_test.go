@@ -161,7 +161,7 @@ func TestSweep_RecordsGivenUp(t *testing.T) {
 		return s.await(t).Kind
 	}
 	recorded := func() int {
-		return storetest.Value[int](t, s.DB, `SELECT count(*) FROM tributary.outcomes WHERE state = 'failed' AND error = 'its last attempt was lost: the process that worked it, or the database, went away'`)
+		return storetest.Value[int](t, s.DB, `SELECT count(*) FROM tributary.outcomes WHERE state = 'failed' AND error = 'its last attempt was lost with its process, or failed while nothing could be recorded'`)
 	}
 	s.work(t)
 

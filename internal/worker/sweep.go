@@ -47,8 +47,8 @@ func batches(ctx context.Context, sweep func(context.Context) (int64, error)) er
 	return nil
 }
 
-// lastAttemptLost is what the trail says where nobody could record more. The log has what River says.
-const lastAttemptLost = "its last attempt was lost: the process that worked it, or the database, went away"
+// unrecorded is what the trail says where nobody could say more at the time. The log has what River says.
+const unrecorded = "its last attempt was lost with its process, or failed while nothing could be recorded"
 
 // recordGivenUp writes the outcome of events whose job River discarded when nobody could: its node died in the last
 // attempt, or Postgres was away at that moment. One that cannot be recorded holds up no other, and is tried again by
@@ -79,7 +79,7 @@ func (w *Worker) recordPage(ctx context.Context, jobs []store.GivenUpJob) (done 
 	var all sync.WaitGroup
 	for i, j := range jobs {
 		all.Go(func() {
-			recorded, err := w.giveUp(ctx, j.RouteEvent, lastAttemptLost)
+			recorded, err := w.giveUp(ctx, j.RouteEvent, unrecorded)
 			if recorded {
 				w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Tenant, "event", j.Event, "error", j.Error)
 			}

@@ -48,7 +48,7 @@ func New(o Options) *Worker {
 	w := &Worker{o: o, workingTime: job.EventTimeout, failures: newFailures(o), metrics: newMetrics(o.Metrics, o.Now)}
 	w.loader = groupcommit.New(groupcommit.Options[store.EventRef]{
 		MaxItems: 100,
-		Alone:    func(err error) bool { return !store.IsUnavailable(err) },
+		Alone:    func(err error) bool { return !store.IsOurs(err) },
 		Panicked: func(ctx context.Context, p *groupcommit.PanicError) {
 			o.Log.ErrorContext(ctx, "loading panicked", "error", p, "stack", string(p.Stack))
 		},
