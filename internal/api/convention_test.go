@@ -100,7 +100,7 @@ func TestForm(t *testing.T) {
 		{"two values", hub.Malformed, 400, `{} {}`, nil, nil},
 		{"a list", hub.Invalid, 422, `["` + canary + `"]`, nil, []string{"body"}},
 		{"unknown field", hub.Invalid, 422, object{"name": "x", "scopes": []string{"config:read"}, "nonsense": canary}, nil, []string{"body.nonsense"}},
-		{"field in another case", hub.Invalid, 422, object{"Name": canary, "scopes": []string{"config:read"}}, nil, []string{"body", "body.Name"}},
+		{"field in another case", hub.Invalid, 422, object{"Name": canary, "scopes": []string{"config:read"}}, nil, []string{"body.name", "body.Name"}},
 		{"wrong type", hub.Invalid, 422, object{"name": 7, "scopes": []string{"config:read"}}, nil, []string{"body.name"}},
 		{"not of the list", hub.Invalid, 422, object{"name": "x", "scopes": []string{canary}}, nil, []string{"body.scopes[0]"}},
 		{"not a time", hub.Invalid, 422, object{"name": "x", "scopes": []string{"config:read"}, "expires_at": canary}, nil, []string{"body.expires_at"}},

@@ -30,6 +30,8 @@ func describe[O any](registry huma.Registry, op *operation) huma.Operation {
 		MaxBodyBytes:  op.body + 1, // the guard has seen to it
 		Security:      []map[string][]string{{keyScheme: {}}},
 		Responses:     map[string]*huma.Response{},
+
+		SkipValidateBody: op.ownForm,
 	}
 	for _, status := range []int{op.status, op.or} {
 		if status != 0 {

@@ -30,6 +30,7 @@ type operation struct {
 	again   bool        // done twice it is done once: its answer is kept when it is done, and not together with it
 	body    int64       // most bytes of the request's body; default maxBody
 	raw     bool        // the body may hold a webhook's, NUL characters and all; nothing of it is stored
+	ownForm bool        // handle checks the body's form
 	refuses []hub.Code  // beside those that follow from the rest
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -74,12 +75,8 @@ func patched[T any](a *API, current T, p patch[T]) (T, error) {
 	}
 	whole = merge(whole, p.merge)
 
-	registry := a.huma.OpenAPI().Components.Schemas
-	var result huma.ValidateResult
-	place := huma.NewPathBuffer([]byte("body"), len("body"))
-	huma.Validate(registry, registry.Schema(reflect.TypeFor[T](), false, ""), place, huma.ModeWriteToServer, whole, &result)
-	if len(result.Errors) > 0 {
-		return none, formError(422, "", result.Errors)
+	if err := a.checkForm(a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), false, ""), whole); err != nil {
+		return none, err
 	}
 	if encoded, err = json.Marshal(whole); err != nil {
 		return none, fmt.Errorf("encode what was patched: %w", err)
@@ -89,6 +86,17 @@ func patched[T any](a *API, current T, p patch[T]) (T, error) {
 		return none, hub.FieldErrorf("body", "has a value that does not fit")
 	}
 	return out, nil
+}
+
+// checkForm checks a body by its schema, as huma does with those that it reads itself.
+func (a *API) checkForm(schema *huma.Schema, body any) error {
+	var result huma.ValidateResult
+	place := huma.NewPathBuffer([]byte("body"), len("body"))
+	huma.Validate(a.huma.OpenAPI().Components.Schemas, schema, place, huma.ModeWriteToServer, body, &result)
+	if len(result.Errors) > 0 {
+		return formError(http.StatusUnprocessableEntity, "", result.Errors)
+	}
+	return nil
 }
 
 // merge is MergePatch of RFC 7396.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
@@ -45,9 +46,37 @@ var setHuma = sync.OnceFunc(func() {
 		}
 		return &Problem{p}
 	}
+	setRules()
 	huma.ValidateStrictCasing = true
 	huma.DefaultArrayNullable = false
 })
+
+// setRules says the rules of forms in words for people. They are set before the schemas are made, which keep some.
+func setRules() {
+	validation.MsgUnexpectedProperty = "there is no such member"
+	validation.MsgExpectedRequiredProperty = missing + "%s"
+	validation.MsgExpectedBoolean = "must be true or false"
+	validation.MsgExpectedNumber = "must be a number"
+	validation.MsgExpectedInteger = "must be a whole number"
+	validation.MsgExpectedString = "must be text"
+	validation.MsgExpectedArray = "must be a list"
+	validation.MsgExpectedObject = "must be an object"
+	validation.MsgExpectedOneOf = `must be one of "%s"`
+	validation.MsgExpectedRFC3339DateTime = "must be a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z"
+	validation.MsgExpectedMinimumNumber = "must be %v or more"
+	validation.MsgExpectedMaximumNumber = "must be %v or less"
+	validation.MsgExpectedMinLength = "is too short: its length is at least %d"
+	validation.MsgExpectedMaxLength = "is too long: its length is at most %d"
+	validation.MsgExpectedMinItems = "at least %d is needed"
+	validation.MsgExpectedMaxItems = "at most %d are allowed"
+	validation.MsgExpectedMinProperties = "at least %d is needed"
+	validation.MsgExpectedMaxProperties = "at most %d are allowed"
+	validation.MsgExpectedMatchPattern = "must match the pattern %s"
+	validation.MsgExpectedMatchExactlyOneSchema = "has none of the forms that it may have"
+}
+
+// missing begins the rule that a member is required; the member's name follows.
+const missing = "required: "
 
 // formError says what huma found wrong with a request's form. What was sent is not repeated: of a detail only its
 // place and its rule are taken.
@@ -60,7 +89,11 @@ func formError(status int, message string, errs []error) *hub.Error {
 			continue
 		}
 		unknown = unknown || detail.Message == unknownParameter
-		fields = append(fields, hub.FieldError{Location: detail.Location, Message: rule(detail.Message)})
+		field := hub.FieldError{Location: detail.Location, Message: rule(detail.Message)}
+		if name, ok := strings.CutPrefix(detail.Message, missing); ok {
+			field = hub.FieldError{Location: detail.Location + "." + name, Message: "is required"}
+		}
+		fields = append(fields, field)
 	}
 	switch {
 	case unknown:

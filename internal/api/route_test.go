@@ -187,6 +187,49 @@ func TestRoutes_Test(t *testing.T) {
 	w.refused(t, hub.ScopeMissing, "POST", routes+"/test", w.key(t, "acme", hub.ConfigRead, hub.ConfigWrite), object{"route": route, "event": pasted})
 }
 
+// What is wrong with the route and with the event is told together, and of the form that was meant alone.
+func TestRoutes_TestNamesEveryMistake(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const required, unknown = "is required", "there is no such member"
+	good := object{"match": "true", "channels": []string{"a"}}
+	for _, test := range []struct {
+		name string
+		body any
+		want map[string]string
+	}{
+		{"no body", object{"route": good, "event": object{"type": "t"}}, map[string]string{"body.event.body": required}},
+		{"a misspelt member", object{"route": good, "event": object{"body": "", "tpye": "t"}}, map[string]string{"body.event.tpye": unknown}},
+		{"no event", object{"route": good}, map[string]string{"body.event": required}},
+		{"neither text nor object", object{"route": good, "event": 7}, map[string]string{"body.event": "must be an object"}},
+		{"an empty name", object{"route": "", "event": object{"body": ""}}, map[string]string{"body.route": "is too short: its length is at least 1"}},
+		{"a member that is nowhere", object{"route": good, "event": object{"body": ""}, "evnt": 1}, map[string]string{"body.evnt": unknown}},
+		{
+			"the route's form", object{"route": object{"match": "true", "channels": []string{}, "chanels": 1}, "event": object{"body": ""}},
+			map[string]string{"body.route.channels": "at least 1 is needed", "body.route.chanels": unknown},
+		},
+		{
+			"both", object{"route": object{"match": "event.type = 'a'", "channels": []string{"a"}}, "event": object{"type": 7}},
+			map[string]string{
+				"body.route.match": "1:12: compare with ==", "body.event.body": required, "body.event.type": "must be text",
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			r := w.refused(t, hub.Invalid, "POST", routes+"/test", w.acme, test.body)
+			got := map[string]string{}
+			for _, e := range r.body["errors"].([]any) {
+				e := e.(object)
+				got[e["location"].(string)] = e["message"].(string)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestEvents_TrailNamesRoutes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +28,8 @@ type RouteTest struct {
 
 // A TestedRoute is a saved route, by its id or name, or one that is written out.
 type TestedRoute struct {
+	form
+
 	name   string
 	fields *RoutePut
 }
@@ -36,17 +41,18 @@ func (TestedRoute) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{named, component[RoutePut](r)}}
 }
 
-// UnmarshalJSON reads either form.
-func (t *TestedRoute) UnmarshalJSON(data []byte) error {
-	if bytes.HasPrefix(data, []byte(`"`)) {
-		return json.Unmarshal(data, &t.name)
+func (t *TestedRoute) read() error {
+	if t.isText() {
+		return json.Unmarshal(t.raw, &t.name)
 	}
 	t.fields = &RoutePut{}
-	return json.Unmarshal(data, t.fields)
+	return json.Unmarshal(t.raw, t.fields)
 }
 
 // A TestedEvent is a stored event, by its id, or one that is written out.
 type TestedEvent struct {
+	form
+
 	id     string
 	pasted *PastedEvent
 }
@@ -70,14 +76,24 @@ func (TestedEvent) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{stored, component[PastedEvent](r)}}
 }
 
-// UnmarshalJSON reads either form.
-func (t *TestedEvent) UnmarshalJSON(data []byte) error {
-	if bytes.HasPrefix(data, []byte(`"`)) {
-		return json.Unmarshal(data, &t.id)
+func (t *TestedEvent) read() error {
+	if t.isText() {
+		return json.Unmarshal(t.raw, &t.id)
 	}
 	t.pasted = &PastedEvent{}
-	return json.Unmarshal(data, t.pasted)
+	return json.Unmarshal(t.raw, t.pasted)
 }
+
+// A form is one of two as it came, text or an object. Only once it is known which, is it known what is wrong with it.
+type form struct{ raw json.RawMessage }
+
+// UnmarshalJSON keeps it; testRoute checks it.
+func (f *form) UnmarshalJSON(data []byte) error {
+	f.raw = bytes.Clone(data)
+	return nil
+}
+
+func (f *form) isText() bool { return bytes.HasPrefix(f.raw, []byte(`"`)) }
 
 // RouteTestResult says what the route would do. Nothing is published.
 type RouteTestResult struct {
@@ -109,16 +125,63 @@ func (a *API) routeTest(path string) {
 	register(a, operation{
 		id: "testRoute", method: http.MethodPost, path: path, tag: "Routes",
 		summary: "Try a route", about: "Runs a route, saved or not, on an event, stored or pasted, and shows what it would emit. Its endpoint and state are not looked at.",
-		scopes: []hub.Scope{hub.EventsRead}, body: maxPasted, raw: true, again: true,
+		scopes: []hub.Scope{hub.EventsRead}, body: maxPasted, raw: true, again: true, ownForm: true,
 	}, a.testRoute)
+}
+
+// readTest checks the form of the request and reads what of it is well-formed. A route that is written out is compiled
+// into route, whatever the event is like: one answer names every mistake.
+func (a *API) readTest(c *call, in *RouteTest, route *hub.Route) error {
+	var body map[string]any
+	if err := json.Unmarshal(c.body, &body); err != nil {
+		return hub.FieldErrorf("body", "is not an object")
+	}
+	registry := a.huma.OpenAPI().Components.Schemas
+	whole := *registry.Schema(reflect.TypeFor[RouteTest](), false, "")
+	whole.Properties = maps.Clone(whole.Properties)
+	for name, schema := range whole.Properties {
+		whole.Properties[name] = chosen(schema, body[name])
+	}
+	found := a.checkForm(&whole, body)
+	errs := []error{found}
+	for _, part := range []struct {
+		name string
+		read func() error
+	}{{"body.route", in.Route.read}, {"body.event", in.Event.read}} {
+		if concerns(found, part.name) {
+			continue
+		}
+		if err := part.read(); err != nil {
+			errs = append(errs, hub.FieldErrorf(part.name, "has a value that does not fit"))
+		}
+	}
+	if f := in.Route.fields; f != nil && !concerns(found, "body.route") {
+		_, err := a.compileRoute(RouteInput{Name: "test", RouteFields: f.RouteFields}, route)
+		errs = append(errs, within("body.route.", err))
+	}
+	return join(errs...)
+}
+
+// chosen is the one of a schema's two alternatives, text and an object, that a value is meant to be.
+func chosen(schema *huma.Schema, value any) *huma.Schema {
+	if _, isText := value.(string); isText {
+		return schema.OneOf[0]
+	}
+	return schema.OneOf[1]
+}
+
+// concerns says whether an error is about a part of the request.
+func concerns(err error, part string) bool {
+	e, ok := asCoded(err)
+	return ok && slices.ContainsFunc(e.Fields, func(f hub.FieldError) bool {
+		return f.Location == "body" || f.Location == part || strings.HasPrefix(f.Location, part+".")
+	})
 }
 
 func (a *API) testRoute(ctx context.Context, c *call, in *RouteTestRequest) (RouteTestResult, error) {
 	route := hub.Route{Name: "test"}
-	if f := in.Body.Route.fields; f != nil {
-		if _, err := a.compileRoute(RouteInput{Name: "test", RouteFields: f.RouteFields}, &route); err != nil {
-			return RouteTestResult{}, within("body.route.", err)
-		}
+	if err := a.readTest(c, &in.Body, &route); err != nil {
+		return RouteTestResult{}, err
 	}
 	var event hub.Event
 	var endpoint string

@@ -68,7 +68,7 @@ func TestTenants_Refused(t *testing.T) {
 		{"limit below nothing", "PATCH", "/v1/tenants/acme", w.operator, object{"limits": object{"routes": -1}}, hub.Invalid, []string{"body.limits.routes"}},
 		{"unknown limit", "PATCH", "/v1/tenants/acme", w.operator, object{"limits": object{"rout": 1}}, hub.Invalid, []string{"body.limits.rout"}},
 		{"slug changed", "PATCH", "/v1/tenants/acme", w.operator, object{"slug": "other"}, hub.Invalid, []string{"body.slug"}},
-		{"name taken away", "PATCH", "/v1/tenants/acme", w.operator, object{"name": nil}, hub.Invalid, []string{"body"}},
+		{"name taken away", "PATCH", "/v1/tenants/acme", w.operator, object{"name": nil}, hub.Invalid, []string{"body.name"}},
 		{"metadata of numbers", "PATCH", "/v1/tenants/acme", w.operator, object{"metadata": object{"a": 1}}, hub.Invalid, []string{"body.metadata.a"}},
 		{"a name of two lines", "PATCH", "/v1/tenants/acme", w.operator, object{"name": "a\nb"}, hub.Invalid, []string{"body.name"}},
 	}
