@@ -23,7 +23,7 @@ const (
 )
 
 // dedup says what makes the event the same as another.
-func (p *Provider) dedup(typ string, id []string, signed bool, body []byte) hub.Dedup {
+func (p *Provider) dedup(typ string, id []value, signed bool, body []byte) hub.Dedup {
 	if p.dedupOff {
 		return hub.Dedup{}
 	}
@@ -34,7 +34,7 @@ func (p *Provider) dedup(typ string, id []string, signed bool, body []byte) hub.
 	case len(id) > 0:
 		d = hub.Dedup{Hash: digest(kindIDBody, id, body), Keep: keepID}
 	default:
-		d = hub.Dedup{Hash: digest(kindContent, []string{typ}, body), Keep: keepBody}
+		d = hub.Dedup{Hash: digest(kindContent, []value{{text: typ}}, body), Keep: keepBody}
 	}
 	if p.keep > 0 {
 		d.Keep = p.keep
@@ -42,13 +42,18 @@ func (p *Provider) dedup(typ string, id []string, signed bool, body []byte) hub.
 	return d
 }
 
-// digest hashes the parts, each after its length, and then the body: no two lists of parts give the same bytes.
-func digest(kind byte, parts []string, body []byte) (out [16]byte) {
+// digest hashes the parts, each after its length and whether it is a number, and then the body: no two lists of parts
+// give the same bytes.
+func digest(kind byte, parts []value, body []byte) (out [16]byte) {
 	text := make([]byte, 0, 128)
 	text = append(text, kind, byte(len(parts)))
-	for _, s := range parts {
-		text = binary.AppendUvarint(text, uint64(len(s)))
-		text = append(text, s...)
+	for _, v := range parts {
+		size := uint64(len(v.text)) << 1
+		if v.number {
+			size |= 1
+		}
+		text = binary.AppendUvarint(text, size)
+		text = append(text, v.text...)
 	}
 	if len(body) == 0 {
 		sum := sha256.Sum256(text)

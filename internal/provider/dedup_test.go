@@ -78,6 +78,13 @@ func TestDedup_GenuineEvents(t *testing.T) {
 			other.body = inBody(t, map[string]string{"id": ids[1], "type": typ})
 			return one, other
 		}},
+		{"stripe: ids that a lenient reader folds into one", get(t, "stripe"), func(t *rapid.T) (one, other delivery) {
+			ids := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{
+				`"\ud800X"`, `"\ud801X"`, `"\ufffdX"`, `"\udfffX"`, `"7"`, `7`, `7.0`, `"7.0"`,
+			}), 2, 2, rapid.ID[string]).Draw(t, "ids")
+			one.body, other.body = `{"id":`+ids[0]+`,"type":"x"}`, `{"id":`+ids[1]+`,"type":"x"}`
+			return one, other
+		}},
 		{"slack: the id in the body", get(t, "slack"), func(t *rapid.T) (one, other delivery) {
 			ids := rapid.SliceOfNDistinct(text, 2, 2, rapid.ID[string]).Draw(t, "ids")
 			one.body = inBody(t, map[string]string{"event_id": ids[0], "type": "x"})

@@ -98,50 +98,58 @@ func parseIdentities(texts []string, scheme *signature.Scheme) ([]identity, erro
 	return ids, nil
 }
 
-// value is what stands there, "" where nothing does or where it is no fit id or type: a string or a number as it is
-// written, 1 to 255 bytes of UTF-8 without control characters. Of two members with one name the first counts; it is
-// signed all the same, and whoever could sign two could sign anything.
-func (r ref) value(h http.Header, doc *document) string {
-	var s string
+// A value is what stands at a ref. The number 7 and the text "7" are two values.
+type value struct {
+	text   string
+	number bool
+}
+
+// value is what stands there, empty where nothing does or where it is no fit id or type: a string or a number as it is
+// written, 1 to 255 bytes of UTF-8 without control characters, and without U+FFFD, which is also what halves of
+// surrogate pairs are read as: many texts would be one. Of two members with one name the first counts; it is signed
+// all the same, and whoever could sign two could sign anything.
+func (r ref) value(h http.Header, doc *document) (v value) {
 	if r.header != "" {
 		if lines := h[r.header]; len(lines) > 0 {
-			s = lines[0]
+			v.text = lines[0]
 		}
 	} else if doc.isJSON() {
-		switch v := gjson.GetBytes(doc.body, r.path); v.Type {
+		switch found := gjson.GetBytes(doc.body, r.path); found.Type {
 		case gjson.String:
-			s = v.Str
+			v.text = found.Str
 		case gjson.Number:
-			s = v.Raw
+			v = value{found.Raw, true}
 		default:
 		}
 	}
-	if len(s) > maxValue || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return ""
+	if len(v.text) > maxValue || !utf8.ValidString(v.text) || strings.ContainsFunc(v.text, unfit) {
+		return value{}
 	}
-	return s
+	return v
 }
+
+func unfit(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }
 
 func firstValue(refs []ref, h http.Header, doc *document) string {
 	for _, r := range refs {
-		if s := r.value(h, doc); s != "" {
-			return s
+		if v := r.value(h, doc); v.text != "" {
+			return v.text
 		}
 	}
 	return ""
 }
 
 // identify gives the values of the first identity that is complete; none are nil.
-func identify(ids []identity, h http.Header, doc *document) (values []string, signed bool) {
+func identify(ids []identity, h http.Header, doc *document) (values []value, signed bool) {
 next:
 	for i := range ids {
 		values = values[:0]
 		for _, part := range ids[i].parts {
-			s := part.value(h, doc)
-			if s == "" {
+			v := part.value(h, doc)
+			if v.text == "" {
 				continue next
 			}
-			values = append(values, s)
+			values = append(values, v)
 		}
 		return values, ids[i].signed
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -81,15 +80,15 @@ func (p *Provider) Verify(_ context.Context, r Request) Verdict {
 	return v
 }
 
-func joinID(id []string) string {
-	switch len(id) {
-	case 0:
-		return ""
-	case 1:
-		return id[0]
-	default:
-		return strings.Join(id, "+")
+func joinID(id []value) string {
+	var joined string
+	for i, v := range id {
+		if i > 0 {
+			joined += "+"
+		}
+		joined += v.text
 	}
+	return joined
 }
 
 // judge tries every secret that has not expired, whatever the ones before it gave.
