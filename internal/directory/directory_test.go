@@ -2,7 +2,9 @@ package directory_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -178,14 +180,14 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
-// lock lets nobody read tenants until it is called again: a look begins and hangs.
-func (w *town) lock(t *testing.T) (release func()) {
+// lock lets nobody read that table until release is called: a look begins and hangs.
+func (w *town) lock(t *testing.T, table string) (release func()) {
 	t.Helper()
 	tx, err := w.Owner.Begin(t.Context())
 	must(t, err)
 	release = sync.OnceFunc(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) })
 	t.Cleanup(release)
-	_, err = tx.Exec(t.Context(), `LOCK TABLE tributary.tenants`)
+	_, err = tx.Exec(t.Context(), `LOCK TABLE tributary.`+table)
 	must(t, err)
 	return release
 }
@@ -237,7 +239,7 @@ func TestRecheck_WhileALookRuns(t *testing.T) {
 	known, err := w.directory.EndpointByToken(t.Context(), w.Endpoint(t, w.tenant, "stripe").Token)
 	must(t, err)
 	w.setState(t, hub.Suspended)
-	release := w.lock(t)
+	release := w.lock(t, "tenants")
 	first := w.recheck(t, known, 1)
 	w.awaitLook(t)
 	crowd := w.recheck(t, known, 100)
@@ -263,7 +265,7 @@ func TestRecheck_ALookThatFails(t *testing.T) {
 	known, err := w.directory.EndpointByToken(t.Context(), w.Endpoint(t, w.tenant, "stripe").Token)
 	must(t, err)
 	w.setState(t, hub.Suspended)
-	release := w.lock(t)
+	release := w.lock(t, "tenants")
 	told := w.recheck(t, known, 1)
 	w.awaitLook(t)
 	w.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
@@ -298,6 +300,89 @@ func TestTenantAt(t *testing.T) {
 	case <-newer.Replaced():
 		t.Error("the newest configuration says that it was replaced")
 	default:
+	}
+}
+
+// Whoever comes for a change while an older read runs is not content with it: that read may have begun before the
+// change.
+func TestTenantAt_WhileAnOlderReadRuns(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	release := w.lock(t, "endpoints") // which are read after the tenant itself, as of the same moment
+	old := make(chan error, 1)
+	go func() {
+		_, err := w.directory.Tenant(t.Context(), w.tenant)
+		old <- err
+	}()
+	w.awaitLook(t)
+	version := w.setState(t, hub.Suspended)
+	told := make(chan error, 100)
+	var come sync.WaitGroup
+	for range cap(told) {
+		come.Add(1)
+		go func() {
+			come.Done()
+			tenant, err := w.directory.TenantAt(t.Context(), w.tenant, version)
+			if err == nil && (tenant.ConfigVersion < version || tenant.State != hub.Suspended) {
+				err = fmt.Errorf("version %d, %s", tenant.ConfigVersion, tenant.State)
+			}
+			told <- err
+		}()
+	}
+	come.Wait()
+	release()
+	<-old // whatever it was told: on a machine so slow that the read ran out of time, nothing
+	for range cap(told) {
+		if err := <-told; err != nil && hub.CodeOf(err) != hub.Unavailable {
+			t.Fatalf("who came for version %d was told %v", version, err)
+		}
+	}
+}
+
+// What is known of a tenant is replaced by what is newer, never by what is older or the same.
+func TestPut(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	at := func(version int64) *directory.Tenant {
+		return directory.NewTenant(hub.Tenant{ID: w.tenant, Slug: "acme", ConfigVersion: version}, time.Hour)
+	}
+	known := at(5)
+	w.directory.Put(known)
+	for _, late := range []int64{1, 4, 5} {
+		if got := w.directory.Put(at(late)); got != known {
+			t.Errorf("version %d took the place of version 5", late)
+		}
+	}
+	select {
+	case <-known.Replaced():
+		t.Error("the newest says that it was replaced")
+	default:
+	}
+	newer := at(6)
+	if got := w.directory.Put(newer); got != newer {
+		t.Errorf("version %d stayed in the place of version 6", got.ConfigVersion)
+	}
+	wait(t, known.Replaced())
+}
+
+// What is remembered of a flood of names is bounded: those whose second is over go first, and where all are fresh, all.
+func TestLookups_Memory(t *testing.T) {
+	t.Parallel()
+	c := &clock{now: time.Now()}
+	l := directory.NewLookups(c.Now)
+	for i := range 2*directory.LookupMemory + 10 {
+		l.Note(strconv.Itoa(i))
+		if n := l.Remembered(); n > directory.LookupMemory {
+			t.Fatalf("%d names are remembered, at most %d may be", n, directory.LookupMemory)
+		}
+	}
+	c.pass(time.Second)
+	for i := range directory.LookupMemory - 10 {
+		l.Note("later:" + strconv.Itoa(i))
+	}
+	l.Note("one more")
+	if got, want := l.Remembered(), directory.LookupMemory-9; got != want {
+		t.Errorf("%d names are remembered, want the %d whose second is not over", got, want)
 	}
 }
 
