@@ -3,6 +3,7 @@ package expr_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -18,6 +19,11 @@ func bombs() []struct{ name, source string } {
 	repeat := strings.Repeat
 	doubled := "[1]" + repeat(".map(a,[a,a])", 50)
 	added := "[[1]]" + repeat(".map(a,a+a)", 50)
+	sums := "cel.bind(a0,[1],"
+	for i := range 22 {
+		sums += fmt.Sprintf("cel.bind(a%d,a%d+a%d,", i+1, i, i)
+	}
+	sums += "a22==a22" + repeat(")", 23)
 	return []struct{ name, source string }{
 		{"lists that share their parts", doubled},
 		{"equality of such", "cel.bind(x, " + doubled + ", x == x)"},
@@ -25,6 +31,7 @@ func bombs() []struct{ name, source string } {
 		{"optionals that share their parts", "[1]" + repeat(".map(a,[optional.of(a),optional.of(a)])", 50)},
 		{"bindings", "cel.bind(a,[1,1],cel.bind(b,[a,a],cel.bind(c,[b,b],cel.bind(d,[c,c],cel.bind(e,[d,d],[e,e].map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x]).map(x,[x,x])==[])))))"},
 		{"concatenation", added},
+		{"concatenations bound to names", sums},
 		{"size of a concatenation", "cel.bind(x, " + added + ", size(x[0]))"},
 		{"text of an error about such", "cel.bind(x, " + added + ", [?dyn(x)])"},
 		{"doubled strings", "['x']" + repeat(".map(a,a+a)", 50)},
