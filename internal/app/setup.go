@@ -78,7 +78,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "meter", usage); err != nil {
 		return err
 	}
-	appender := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: metrics, Log: log})
+	appender := publish.NewAppender(publish.Options{Append: db.Pipeline.Append, Metrics: metrics, Log: log})
 	if err := a.start(ctx, "appender", appender); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 func startAppender(t *testing.T, db *storetest.DB) *publish.Appender {
 	t.Helper()
-	a := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+	a := publish.NewAppender(publish.Options{Append: db.Pipeline.Append, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -116,11 +116,14 @@ func TestAppend_Stopped(t *testing.T) {
 	}
 }
 
-// A panic under an append is logged where it was thrown.
+// A panic under an append is logged where it was thrown, without its value.
 func TestAppend_Panics(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	a := publish.NewAppender(publish.Options{Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil))}) // no pipeline
+	a := publish.NewAppender(publish.Options{
+		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Append: func(context.Context, []hub.Unit) ([]hub.Placed, error) { panic("4111 1111 1111 1111") },
+	})
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +133,7 @@ func TestAppend_Panics(t *testing.T) {
 	if err := a.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(log.String(), "append.go") || strings.Count(log.String(), "\n") != 1 {
+	if !strings.Contains(log.String(), "appender_test.go") || strings.Contains(log.String(), "4111") || strings.Count(log.String(), "\n") != 1 {
 		t.Errorf("the log does not say once where it panicked:\n%s", &log)
 	}
 }

@@ -47,7 +47,7 @@ func openShop(t *testing.T, changes ...func(*worker.Options)) *shop {
 	t.Cleanup(pool.Close)
 	tenants, err := directory.New(directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: log})
 	must(t, err)
-	appender := publish.NewAppender(publish.Options{Pipeline: db.Pipeline, Metrics: metrics, Log: log})
+	appender := publish.NewAppender(publish.Options{Append: db.Pipeline.Append, Metrics: metrics, Log: log})
 	must(t, appender.Start(ctx))
 	t.Cleanup(func() { must(t, appender.Stop(ctx)) })
 	s := &shop{DB: db, tenant: db.Tenant(t)}
