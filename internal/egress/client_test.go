@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -172,6 +175,31 @@ func TestClient_PublicPorts(t *testing.T) {
 	if !strings.Contains(log.String(), "prohibited port") {
 		t.Errorf("not refused by the guard: %s", log.String())
 	}
+	got, err := egress.PublicPorts()
+	if diff := cmp.Diff([]int{443, 8443}, got); diff != "" || err != nil {
+		t.Errorf("%v, ports (-want +got):\n%s", err, diff)
+	}
+}
+
+// A proxy of the environment would dial for the hub whatever it is asked to. The environment is read once a process,
+// so this test looks from one of its own.
+func TestClient_NoProxy(t *testing.T) {
+	t.Parallel()
+	if proxy := os.Getenv("HTTP_PROXY"); os.Getenv("EGRESS_TEST_PROXIED") != "" {
+		c := newClient(t, egress.Options{Allow: []string{strings.TrimPrefix(proxy, "http://")}, Dev: true})
+		get(t, c, "http://192.0.2.1/", true) // an address that the guard refuses, so it is not dialled
+		get(t, c, "https://192.0.2.1/", true)
+		return
+	}
+	proxy := newRemote(t, false, hello)
+	again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestClient_NoProxy$", "-test.count=1") //nolint:gosec // this very program
+	again.Env = append(os.Environ(), "EGRESS_TEST_PROXIED=1", "HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "NO_PROXY=", "no_proxy=")
+	if out, err := again.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if n := proxy.connections.Load(); n != 0 {
+		t.Errorf("%d connections to the environment's proxy", n)
+	}
 }
 
 func TestClient_URLs(t *testing.T) {
@@ -262,6 +290,24 @@ func TestClient_BodyCap(t *testing.T) {
 	<-ended
 	if n := endless.Load(); n > 32<<20 { // what fits into the sockets' buffers
 		t.Errorf("%d bytes of an endless body were taken", n)
+	}
+}
+
+// A header is bounded like a body: net/http takes 10 MB of it.
+func TestClient_HeaderCap(t *testing.T) {
+	t.Parallel()
+	server := newRemote(t, false, func(w http.ResponseWriter, r *http.Request) {
+		kilobytes, _ := strconv.Atoi(r.URL.Path[1:])
+		for i := range kilobytes {
+			w.Header().Set("X-"+strconv.Itoa(i), strings.Repeat("x", 1<<10))
+		}
+		hello(w, r)
+	})
+	c := newClient(t, egress.Options{Allow: []string{"127.0.0.1:" + server.port}, Dev: true})
+	for path, passes := range map[string]bool{"/40": true, "/80": false, "/1000": false} {
+		if got := get(t, c, server.URL+path, true); (got == "hello") != passes {
+			t.Errorf("%s kilobytes of header: %q", path, got)
+		}
 	}
 }
 

@@ -1,5 +1,7 @@
 package egress
 
+import "strconv"
+
 // For the tests of this package, which stand outside of it.
 var ParseJWKS = parseJWKS
 
@@ -14,4 +16,19 @@ func (k *Keys) SetCount() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.sets)
+}
+
+// PublicPorts lists the ports that are dialled at a public address.
+func PublicPorts() ([]int, error) {
+	g, err := newGuard(nil, false)
+	if err != nil {
+		return nil, err
+	}
+	var ports []int
+	for port := range 1 << 16 {
+		if g.public.Safe("tcp4", "8.8.8.8:"+strconv.Itoa(port), nil) == nil {
+			ports = append(ports, port)
+		}
+	}
+	return ports, nil
 }
