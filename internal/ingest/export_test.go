@@ -3,12 +3,18 @@ package ingest
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/secret"
 )
+
+// ReadBody reads a request's body as the handler does.
+func (i *Intake) ReadBody(w http.ResponseWriter, r *http.Request, limit int) (body []byte, release func(), err error) {
+	return i.bodies.read(w, r, limit)
+}
 
 // StartIntake starts an Intake with that insert, and stops it with the test.
 func StartIntake(t *testing.T, keeper *secret.Keeper, insert InsertFunc) *Intake {

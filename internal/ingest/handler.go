@@ -4,11 +4,8 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/directory"
@@ -54,10 +51,11 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 		w.Header().Set("Allow", http.MethodPost)
 		return answer{}, hub.Errorf(hub.MethodNotAllowed, "webhooks are posted")
 	}
-	body, err := readBody(w, r, *ep.Tenant.Limits.BodyBytes) // these bytes are verified, stored and shown; nobody re-encodes them
+	body, release, err := h.intake.bodies.read(w, r, *ep.Tenant.Limits.BodyBytes) // these bytes are verified, stored and shown; nobody re-encodes them
 	if err != nil {
 		return answer{}, err
 	}
+	defer release()
 	arrived := h.now()
 	ep, verdict, err := h.verify(ctx, ep, r, body, arrived)
 	if err != nil {
@@ -148,52 +146,5 @@ func requestOf(ep *directory.Endpoint, r *http.Request, body []byte, at time.Tim
 	return provider.Request{
 		Method: r.Method, Query: r.URL.Query(), Header: r.Header, Body: body,
 		Secrets: ep.Secrets, At: at,
-	}
-}
-
-// bodyTimeout bounds the reading of a body; providers wait 10 s for the whole answer.
-const bodyTimeout = 30 * time.Second
-
-// firstBuffer is what a request gets before its body came: a header alone must not cost what it promises.
-const firstBuffer = 32 << 10
-
-// readBody reads the raw bytes once. A body above the cap is refused, never truncated; a compressed one is refused,
-// since what was signed is not known then.
-func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return nil, hub.Errorf(hub.CompressedBody, "compressed bodies are not taken")
-	}
-	if r.ContentLength > int64(limit) {
-		return nil, tooLarge(limit)
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // a server without deadlines waits for its client
-	buffer := make([]byte, 0, min(max(512, r.ContentLength+1), firstBuffer))       // one more, so that EOF shows without growing
-	body, err := readAll(http.MaxBytesReader(w, r.Body, int64(limit)), buffer)
-	if _, over := errors.AsType[*http.MaxBytesError](err); over {
-		return nil, tooLarge(limit)
-	}
-	if err != nil {
-		return nil, hub.Errorf(hub.Malformed, "the body could not be read to its end")
-	}
-	return body, nil
-}
-
-func tooLarge(limit int) error {
-	return hub.Errorf(hub.TooLarge, "a webhook has at most %d bytes here", limit)
-}
-
-func readAll(r io.Reader, buffer []byte) ([]byte, error) {
-	for {
-		if len(buffer) == cap(buffer) {
-			buffer = append(buffer, 0)[:len(buffer)]
-		}
-		n, err := r.Read(buffer[len(buffer):cap(buffer)])
-		buffer = buffer[:len(buffer)+n]
-		if errors.Is(err, io.EOF) {
-			return buffer, nil
-		}
-		if err != nil {
-			return nil, err
-		}
 	}
 }

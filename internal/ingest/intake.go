@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,9 +31,11 @@ type IntakeOptions struct {
 // An Intake commits events: callers each wait for their own receipt while one transaction serves many.
 type Intake struct {
 	group   *groupcommit.Group[hub.Event, hub.Receipt]
+	bodies  bodies // what is being read for it
 	keeper  *secret.Keeper
 	metrics intakeMetrics
 	log     *slog.Logger
+	failing atomic.Bool // by a fault of ours, and told
 }
 
 // The bounds of the intake. A full queue is 503: the provider keeps the webhook and comes again.
@@ -60,9 +63,7 @@ func NewIntake(o IntakeOptions) *Intake {
 	}, func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
 		receipts, err := o.Insert(ctx, events)
 		i.metrics.flushed(len(events), err)
-		if err != nil {
-			o.Log.WarnContext(ctx, "events not committed", "events", len(events), "error", err)
-		}
+		i.tell(ctx, len(events), err)
 		return receipts, err
 	})
 	i.metrics = newIntakeMetrics(o.Metrics, i.group.Waiting)
@@ -89,6 +90,21 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the webhook could not be committed")
 	}
 	return receipt, nil
+}
+
+// tell logs what is not committed: that nothing is, for a reason of ours, once for each stretch, since senders come
+// again and again.
+func (i *Intake) tell(ctx context.Context, events int, err error) {
+	switch {
+	case err == nil:
+		if i.failing.CompareAndSwap(true, false) {
+			i.log.InfoContext(ctx, "events are committed again")
+		}
+	case !store.IsOurs(err):
+		i.log.WarnContext(ctx, "events not committed", "events", events, "error", err)
+	case i.failing.CompareAndSwap(false, true):
+		i.log.ErrorContext(ctx, "events cannot be committed, and are refused", "error", err)
+	}
 }
 
 // seal puts what carries credentials where only the keyset opens it.

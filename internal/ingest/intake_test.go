@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -196,6 +197,46 @@ func TestCommit_FullQueue(t *testing.T) {
 	}
 }
 
+// Whatever the database says, the sender is not at fault: it is told to come again, and the log has the reason once,
+// however many come.
+func TestCommit_FaultsOfOurs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault error
+		told  int // lines of the log: one for each stretch of a fault that all meet, else one for each event
+	}{
+		"a key that is taken":   {&pgconn.PgError{Code: "23505", ConstraintName: "river_job_pkey"}, 3},
+		"a day without a table": {&pgconn.PgError{Code: "23514"}, 1},
+		"a missing grant":       {&pgconn.PgError{Code: "42501"}, 1},
+		"the database is away":  {hub.Errorf(hub.Unavailable, "the database does not answer"), 1},
+		"what nobody knows":     {errors.New("what is this"), 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log bytes.Buffer
+			intake := ingest.NewIntake(ingest.IntakeOptions{
+				Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Insert: func(context.Context, []hub.Event) ([]hub.Receipt, error) { return nil, c.fault },
+			})
+			if err := intake.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				_, err := intake.Commit(t.Context(), hub.Event{ID: hub.NewID[hub.EventID](), Provider: "stripe"})
+				if hub.CodeOf(err) != hub.Unavailable {
+					t.Errorf("commit: %v, want unavailable", err)
+				}
+			}
+			if err := intake.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if told := strings.Count(log.String(), "\n"); told != c.told {
+				t.Errorf("%d lines, want %d:\n%s", told, c.told, &log)
+			}
+		})
+	}
+}
+
 func wantJobs(t *testing.T, db *storetest.DB, events ...hub.EventID) {
 	t.Helper()
 	want := make([]string, len(events))
@@ -231,7 +272,7 @@ func TestCommit_Panics(t *testing.T) {
 	if err := intake.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := intake.Commit(t.Context(), hub.Event{Provider: "stripe"}); hub.CodeOf(err) != hub.Internal {
+	if _, err := intake.Commit(t.Context(), hub.Event{Provider: "stripe"}); hub.CodeOf(err) != hub.Unavailable {
 		t.Errorf("commit: %v", err)
 	}
 	if err := intake.Stop(t.Context()); err != nil {

@@ -38,12 +38,7 @@ func NewSenders(now func() time.Time) *Senders {
 
 // Take says whether a failing request of that address to that endpoint is within its share, and counts it.
 func (b *Senders) Take(endpoint hub.EndpointID, addr netip.Addr) bool {
-	bits := 32
-	if addr = addr.Unmap(); addr.Is6() {
-		bits = 64
-	}
-	prefix, _ := addr.Prefix(bits) // of an unknown address the zero prefix, which all such share
-	key := bucketKey{endpoint, prefix}
+	key := bucketKey{endpoint, PrefixOf(addr)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	limiter := b.all[key]
@@ -55,6 +50,17 @@ func (b *Senders) Take(endpoint hub.EndpointID, addr netip.Addr) bool {
 		b.all[key] = limiter
 	}
 	return limiter.AllowN(b.now(), 1)
+}
+
+// PrefixOf is what counts as one sender: an IPv4 address, or the 2^64 of IPv6 that one customer of a network has. All
+// unknown addresses share the zero prefix.
+func PrefixOf(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr = addr.Unmap(); addr.Is6() {
+		bits = 64
+	}
+	prefix, _ := addr.Prefix(bits)
+	return prefix
 }
 
 // pruneLocked forgets full buckets, which are as good as none. Where none is full, all are forgotten: a flood from
