@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"net/http"
+	"strings"
 	"net/url"
 	"time"
 
@@ -81,14 +82,14 @@ func (p *Provider) Verify(_ context.Context, r Request) Verdict {
 }
 
 func joinID(id []value) string {
-	var joined string
-	for i, v := range id {
-		if i > 0 {
-			joined += "+"
-		}
-		joined += v.text
+	if len(id) == 1 {
+		return id[0].text
 	}
-	return joined
+	texts := make([]string, len(id))
+	for i, v := range id {
+		texts[i] = v.text
+	}
+	return strings.Join(texts, "+")
 }
 
 // judge tries every secret that has not expired, whatever the ones before it gave.

@@ -226,14 +226,17 @@ func TestRouteEvent_RefusedByPostgres(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(t *testing.T, s *shop) (mend string){
 		"a grant is missing": func(t *testing.T, s *shop) string {
+			t.Helper()
 			s.Exec(t, `REVOKE INSERT ON tributary.messages FROM `+store.RolesOf("").Pipeline)
 			return `GRANT INSERT ON tributary.messages TO ` + store.RolesOf("").Pipeline
 		},
 		"a table is missing": func(t *testing.T, s *shop) string {
+			t.Helper()
 			s.Exec(t, `ALTER TABLE tributary.log_days RENAME TO hidden`)
 			return `ALTER TABLE tributary.hidden RENAME TO log_days`
 		},
 		"today has no partition": func(t *testing.T, s *shop) string {
+			t.Helper()
 			today := storetest.Value[string](t, s.DB, `
 				SELECT c.oid::regclass || ' ' || pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 				 WHERE i.inhparent = 'tributary.messages'::regclass AND c.relname LIKE '%' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')`)
