@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/feed"
+	"github.com/tributary-hub/tributary/internal/hub"
 )
 
 // One message to a thousand subscribers on this node: CPU of this process per frame handed out, the append and the
@@ -74,4 +75,59 @@ func cpu() time.Duration {
 	var usage syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// A long log of two busy channels, over several days, replayed from its beginning by patterns: by one that begins
+// with few of its messages, alone and thirty at once, and how long one quiet channel takes meanwhile.
+func BenchmarkReplay(b *testing.B) {
+	r := start(b, true, nil)
+	r.fillBusy(b, 4, 10, 150_000, 600)
+	fromEarliest := func(pattern hub.ChannelPattern) {
+		s, err := r.Subscribe(b.Context(), feed.Request{Tenant: r.log.tenant, Channels: []hub.ChannelPattern{pattern}, Start: feed.Start{Earliest: true}})
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer s.Close()
+		for cursor, live := s.Cursor(); live && cursor.Position < 150_000; cursor, live = s.Cursor() {
+			<-s.Ready()
+			if _, err := s.Next(b.Context()); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	}
+	for _, pattern := range []hub.ChannelPattern{"none:*", "quiet:*", "busy:*", "*", "quiet:7"} {
+		b.Run(string(pattern), func(b *testing.B) {
+			for b.Loop() {
+				fromEarliest(pattern)
+			}
+		})
+	}
+	for _, pattern := range []hub.ChannelPattern{"none:*", "busy:*"} {
+		b.Run("quiet:7 beside 30 of "+string(pattern), func(b *testing.B) {
+			stop := make(chan struct{})
+			var others sync.WaitGroup
+			var replays atomic.Int64
+			for range 30 {
+				others.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+							fromEarliest(pattern)
+							replays.Add(1)
+						}
+					}
+				})
+			}
+			for b.Loop() {
+				fromEarliest("quiet:7")
+			}
+			b.ReportMetric(float64(replays.Load())/b.Elapsed().Seconds(), "others/s")
+			close(stop)
+			others.Wait()
+		})
+	}
 }

@@ -32,6 +32,11 @@ func (f *Feed) Borrow(ctx context.Context, read func(context.Context) error) err
 	return f.borrow(ctx, read)
 }
 
+// Scan runs one that looks at all channels.
+func (f *Feed) Scan(ctx context.Context, read func(context.Context) error) error {
+	return f.scan(ctx, read)
+}
+
 // An Epoch is what a feed knows of the epoch.
 type Epoch struct{ *epoch }
 

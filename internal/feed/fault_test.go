@@ -106,15 +106,44 @@ func TestGap_BesideTheIndex(t *testing.T) {
 // A pattern that replays over a gap tells its subscriber, though no tail has seen it.
 func TestGap_InReplay(t *testing.T) {
 	t.Parallel()
-	r := start(t, false, func(o *feed.Options) { o.Patience = 50 * time.Millisecond })
-	r.log.appendWithHole(t, 3, "a", "b", "b", "a")
-	s := r.subscribe(t, feed.Start{Earliest: true}, "*")
-	s.live(t)
-	if data := s.last(t, "hub.reset"); data["reason"] != "retention" || data["position"] != 3.0 {
-		t.Errorf("reset %v", data)
+	for pattern, behind := range map[hub.ChannelPattern][]hub.Position{"*": {4}, "a:*": {4}, "b:*": nil, "x:*": nil} {
+		t.Run(string(pattern), func(t *testing.T) {
+			t.Parallel()
+			r := start(t, false, func(o *feed.Options) { o.Patience = 50 * time.Millisecond })
+			r.log.appendWithHole(t, 3, "a:1", "b:1", "b:1", "a:1")
+			s := r.subscribe(t, feed.Start{Earliest: true}, pattern)
+			s.live(t)
+			if data := s.last(t, "hub.reset"); data["reason"] != "retention" || data["position"] != 3.0 {
+				t.Errorf("reset %v", data)
+			}
+			if diff := cmp.Diff(behind, s.got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
-	if diff := cmp.Diff([]hub.Position{4}, s.got); diff != "" {
-		t.Error(diff)
+}
+
+// A pattern that replays to a gap waits before it, and goes on when it is filled.
+func TestGap_InReplayFilled(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []hub.ChannelPattern{"*", "a:*", "b:*", "x:*"} {
+		t.Run(string(pattern), func(t *testing.T) {
+			t.Parallel()
+			r := start(t, false, func(o *feed.Options) { o.Patience = time.Hour })
+			r.log.appendWithHole(t, 3, "a:1", "b:1", "b:1", "a:1")
+			s := r.subscribe(t, feed.Start{Earliest: true}, pattern)
+			for range 3 {
+				s.pull(t)
+			}
+			if cursor, _ := s.Cursor(); cursor.Position != 2 {
+				t.Errorf("claims %s", cursor)
+			}
+			r.log.fill(t, 3)
+			s.live(t)
+			if slices.Contains(s.names(), "hub.reset") {
+				t.Errorf("frames %v", s.names())
+			}
+		})
 	}
 }
 

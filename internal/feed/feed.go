@@ -32,7 +32,7 @@ type Options struct {
 	Grace    time.Duration // a tail goes on for that long without subscribers; default 30 s
 	Patience time.Duration // how long a message that is missing from a log is waited for; default 10 s
 	Timeout  time.Duration // of one read; default 5 s
-	Readers  int           // subscriptions that read from Postgres at the same time; default 4
+	Readers  int           // subscriptions that read from Postgres at the same time, of those with a pattern half as many; default 4
 
 	RingMessages  int // kept of each tail for those who come back; default 1,000
 	RingBytes     int // default 1 MiB
@@ -48,6 +48,7 @@ type Feed struct {
 	metrics *metrics
 	epoch   *epoch
 	slots   chan struct{} // one for each subscription that reads
+	scans   chan struct{} // one for each of these that looks at messages of all channels
 	wakeup  chan struct{} // holds one: the reader has something to do
 
 	mu      sync.Mutex // guards what follows
@@ -66,6 +67,7 @@ func New(o Options) *Feed {
 		o:       o,
 		metrics: newMetrics(o.Metrics),
 		slots:   make(chan struct{}, o.Readers),
+		scans:   make(chan struct{}, max(o.Readers/2, 1)),
 		wakeup:  make(chan struct{}, 1),
 		tails:   map[hub.TenantID]*tail{},
 		woken:   map[*tail]struct{}{},

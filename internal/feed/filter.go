@@ -1,13 +1,15 @@
 package feed
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
-// A filter is a subscription's channels. No channel matches two of its entries.
+// A filter is a subscription's channels. No channel matches two of its entries. Where there are no prefixes, the index
+// of channels finds its messages; else all are looked at.
 type filter struct {
 	names    map[string]struct{}
 	prefixes map[string]struct{} // of patterns, with their last colon; "" covers every channel
@@ -52,17 +54,18 @@ func (f filter) matchesPrefix(channel string) bool {
 	return false
 }
 
-// exact lists the channels by name where that is all there are.
-func (f filter) exact() (names []string, ok bool) {
-	if len(f.prefixes) > 0 {
-		return nil, false
-	}
-	names = make([]string, 0, len(f.names))
-	for name := range f.names {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, true
+// exact says that the channels are known by name.
+func (f filter) exact() bool { return len(f.prefixes) == 0 }
+
+// all says that every channel matches.
+func (f filter) all() bool {
+	_, all := f.prefixes[""]
+	return all
+}
+
+// lists gives the names and the prefixes, in order.
+func (f filter) lists() (names, prefixes []string) {
+	return slices.Sorted(maps.Keys(f.names)), slices.Sorted(maps.Keys(f.prefixes))
 }
 
 // prefixesOf yields what a pattern that covers the channel can begin with, the shortest first.

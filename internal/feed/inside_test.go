@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,4 +109,42 @@ func TestReaders(t *testing.T) {
 			t.Errorf("%d refused, %d have read; want 1 and 3", refused, len(reading))
 		}
 	})
+}
+
+// However many subscriptions look through whole logs, half of the turns are left to those that read little.
+func TestReaders_Scans(t *testing.T) {
+	t.Parallel()
+	for readers, want := range map[int]int{1: 1, 2: 1, 4: 2, 5: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			f := feed.New(feed.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Readers: readers})
+			done := make(chan struct{})
+			var scans, reads atomic.Int64
+			var all sync.WaitGroup
+			begin := func(inTurn func(context.Context, func(context.Context) error) error, count *atomic.Int64) {
+				all.Go(func() {
+					err := inTurn(t.Context(), func(context.Context) error {
+						count.Add(1)
+						<-done
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			for range 30 {
+				begin(f.Scan, &scans)
+			}
+			synctest.Wait()
+			for range readers - want {
+				begin(f.Borrow, &reads)
+			}
+			synctest.Wait()
+			if scans.Load() != int64(want) || reads.Load() != int64(readers-want) {
+				t.Errorf("of %d readers %d scan, want %d; %d read at once beside them", readers, scans.Load(), want, reads.Load())
+			}
+			close(done)
+			all.Wait()
+		})
+	}
 }

@@ -78,21 +78,31 @@ func (s *Subscription) join() (frames []*frame.Frame, joined bool) {
 	return frames, true
 }
 
+// lookAhead is at how many messages, of whichever channels, one read for a pattern looks: for each that a page holds.
+const lookAhead = 20
+
 func (s *Subscription) readLog(ctx context.Context) (read store.LogRead, err error) {
 	if err := s.feed.epoch.settle(ctx); err != nil {
 		return read, err
 	}
-	channels, exact := s.filter.exact()
-	if !exact {
-		channels = nil // in memory a pattern costs less than in SQL
+	replay := store.Replay{Tenant: s.tenant, After: s.placeNow(), Oldest: s.oldest(), Page: s.feed.page()}
+	if !s.filter.all() {
+		replay.Channels, replay.Prefixes = s.filter.lists()
+		replay.Look = lookAhead * replay.Page.Messages
 	}
-	err = s.feed.borrow(ctx, func(ctx context.Context) (err error) {
-		read, err = s.feed.o.Store.ReadLog(ctx, store.Replay{
-			Tenant: s.tenant, Channels: channels, After: s.placeNow(), Oldest: s.oldest(), Page: s.feed.page(),
-		}, time.Now())
+	err = s.inTurn(ctx, func(ctx context.Context) (err error) {
+		read, err = s.feed.o.Store.ReadLog(ctx, replay, time.Now())
 		return err
 	})
 	return read, err
+}
+
+// inTurn reads what may be much where a pattern is among the subscription's channels.
+func (s *Subscription) inTurn(ctx context.Context, fn func(context.Context) error) error {
+	if s.filter.exact() {
+		return s.feed.borrow(ctx, fn)
+	}
+	return s.feed.scan(ctx, fn)
 }
 
 // judge makes frames of what was read and moves the place over it, or finds that continuity is broken: by what
@@ -108,15 +118,16 @@ func (s *Subscription) judge(ctx context.Context, read store.LogRead) (frames []
 		s.breakOff(frame.ResetRetention, floor-1, read.Place)
 		return nil, 0
 	}
-	messages, through := read.Messages, read.Through
-	if _, exact := s.filter.exact(); !exact {
-		var hole hub.Position
+	messages, through, hole := read.Messages, read.Through, read.Hole
+	if s.filter.all() {
 		if messages, hole = contiguous(read, place); hole > 0 {
 			through = place + hub.Position(len(messages))
-			if wait = s.waitForMissing(ctx, len(messages) > 0, through, hole); wait == 0 {
-				s.breakOff(frame.ResetRetention, hole, read.Place)
-				return nil, 0
-			}
+		}
+	}
+	if hole > 0 {
+		if wait = s.waitForMissing(ctx, through > place, through, hole); wait == 0 {
+			s.breakOff(frame.ResetRetention, hole, read.Place)
+			return nil, 0
 		}
 	}
 	if stuck, waits := s.tail.stuckAt(); waits && place <= stuck && stuck < through {

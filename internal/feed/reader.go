@@ -229,18 +229,30 @@ func (f *Feed) measure(ctx context.Context, who string, fn func(context.Context)
 // all connections from those who write. Once begun, a read goes on without its subscriber: to break it off would
 // cost the connection.
 func (f *Feed) borrow(ctx context.Context, fn func(context.Context) error) error {
+	return f.inTurn(ctx, fn, f.slots)
+}
+
+// scan is borrow for a read that looks at messages of all channels. Such reads take turns among themselves first, for
+// half of the slots: the other half is always there for who reads little.
+func (f *Feed) scan(ctx context.Context, fn func(context.Context) error) error {
+	return f.inTurn(ctx, fn, f.scans, f.slots)
+}
+
+func (f *Feed) inTurn(ctx context.Context, fn func(context.Context) error, turns ...chan struct{}) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	turn := time.NewTimer(f.o.Timeout)
-	defer turn.Stop()
-	select {
-	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-turn.C:
-		return hub.Errorf(hub.Unavailable, "too many streams begin at once")
+	timeout := time.NewTimer(f.o.Timeout)
+	defer timeout.Stop()
+	for _, turn := range turns {
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout.C:
+			return hub.Errorf(hub.Unavailable, "too many streams begin at once")
+		}
 	}
 	err := f.measure(context.WithoutCancel(ctx), "subscriptions", fn)
 	if err != nil {

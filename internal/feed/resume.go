@@ -31,10 +31,13 @@ type Start struct {
 	Since    time.Time // with the first message that is not older
 }
 
-// How far Last looks back where a pattern forbids the index of channels.
+// How Last finds its messages where a pattern is among the channels: it looks at so many of the log's last messages;
+// where these are not enough, it lists the channels that the patterns cover, and goes by the index of channels; where
+// they are more than it lists, it looks back on, page by page.
 const (
-	lookBackPage = 5_000
-	lookBack     = 100_000
+	lookBackPage = 20_000
+	maxListed    = 1_000
+	lookBack     = 1_000_000
 )
 
 // Subscribe begins a subscription. It asks Postgres where the log stands, and the error is Unavailable where that
@@ -120,33 +123,72 @@ func (s *Subscription) resume(requested string, place store.Place) (hub.Position
 
 // beforeLast is the place before the last n messages of the subscription's channels.
 func (s *Subscription) beforeLast(ctx context.Context, n int, place store.Place) (hub.Position, error) {
-	if channels, exact := s.filter.exact(); exact {
-		var last []hub.Position
-		err := s.feed.borrow(ctx, func(ctx context.Context) (err error) {
-			last, err = s.feed.o.Store.LastPositions(ctx, s.tenant, channels, n, place, time.Now())
-			return err
-		})
-		if err != nil || len(last) == 0 {
-			return place.Head, err
-		}
-		return last[len(last)-1] - 1, nil
+	names, prefixes := s.filter.lists()
+	switch {
+	case s.filter.exact():
+		return s.beforeLastOf(ctx, names, n, place)
+	case s.filter.all():
+		return max(place.Head-hub.Position(n), place.Floor-1), nil
 	}
-	before := place.Head
-	for through := place.Head; n > 0 && through >= place.Floor && through > place.Head-lookBack; through -= lookBackPage {
-		var page []store.ChannelAt
-		err := s.feed.borrow(ctx, func(ctx context.Context) (err error) {
-			page, err = s.feed.o.Store.ReadChannels(ctx, s.tenant, max(place.Floor, through-lookBackPage+1), through, time.Now())
-			return err
-		})
+	before, done, err := s.lookBack(ctx, n, place, lookBackPage)
+	if err != nil || done {
+		return before, err
+	}
+	for _, prefix := range prefixes {
+		listed, err := s.listChannels(ctx, prefix, place)
 		if err != nil {
 			return 0, err
 		}
-		for _, m := range page {
-			if n > 0 && s.filter.matches(m.Channel) {
-				before = m.Position - 1
-				n--
-			}
+		if names = append(names, listed...); len(names) > maxListed {
+			before, _, err = s.lookBack(ctx, n, place, lookBack)
+			return before, err
 		}
 	}
-	return before, nil
+	return s.beforeLastOf(ctx, names, n, place)
+}
+
+// beforeLastOf asks the index of channels.
+func (s *Subscription) beforeLastOf(ctx context.Context, names []string, n int, place store.Place) (hub.Position, error) {
+	var last []hub.Position
+	err := s.inTurn(ctx, func(ctx context.Context) (err error) {
+		last, err = s.feed.o.Store.LastPositions(ctx, s.tenant, names, n, place, time.Now())
+		return err
+	})
+	if err != nil || len(last) == 0 {
+		return place.Head, err
+	}
+	return last[len(last)-1] - 1, nil
+}
+
+// listChannels lists the channels that begin with prefix: all of them, or more than maxListed.
+func (s *Subscription) listChannels(ctx context.Context, prefix string, place store.Place) (names []string, err error) {
+	err = s.inTurn(ctx, func(ctx context.Context) (err error) {
+		names, err = s.feed.o.Store.ChannelsWith(ctx, s.tenant, prefix, maxListed+1, place, time.Now())
+		return err
+	})
+	return names, err
+}
+
+// lookBack looks at so many of the log's last messages, or until it has found n of the subscription's channels; done
+// says that there are no more to be found.
+func (s *Subscription) lookBack(ctx context.Context, n int, place store.Place, far hub.Position) (before hub.Position, done bool, err error) {
+	names, prefixes := s.filter.lists()
+	before = place.Head
+	oldest := max(place.Floor, place.Head-far+1)
+	for through := place.Head; through >= oldest && n > 0; through -= lookBackPage {
+		page := store.Place{Head: through, Floor: max(oldest, through-lookBackPage+1)}
+		var last []hub.Position
+		err := s.inTurn(ctx, func(ctx context.Context) (err error) {
+			last, err = s.feed.o.Store.LastMatching(ctx, s.tenant, names, prefixes, n, page, time.Now())
+			return err
+		})
+		if err != nil {
+			return 0, false, err
+		}
+		if len(last) > 0 {
+			before = last[len(last)-1] - 1
+			n -= len(last)
+		}
+	}
+	return before, n == 0 || oldest == place.Floor, nil
 }

@@ -1,6 +1,7 @@
 package feed_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -75,6 +76,46 @@ func TestSubscribe_Starts(t *testing.T) {
 	})
 }
 
+// The last messages of a pattern are found however far back they are, while it covers no more channels than are
+// listed; of more, as far as is looked back. The busy ones are found at once, without a list.
+func TestSubscribe_LastFarBack(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		quiet, rows hub.Position
+		channels    []hub.ChannelPattern
+		last        int
+		want        hub.Position // after which it begins
+		reads       float64
+	}{
+		{"few channels", 10, 150_000, []hub.ChannelPattern{"quiet:*"}, 3, 7, 4},
+		{"few messages", 10, 30_000, []hub.ChannelPattern{"quiet:*"}, 100, 0, 4},
+		{"patterns and names", 10, 30_000, []hub.ChannelPattern{"none:*", "quiet:*", "gone"}, 3, 7, 5},
+		{"none", 10, 30_000, []hub.ChannelPattern{"none:*"}, 3, 30_000, 4},
+		{"many channels", 1500, 50_000, []hub.ChannelPattern{"quiet:*"}, 3, 1497, 6},
+		{"busy channels", 10, 30_000, []hub.ChannelPattern{"busy:*"}, 3, 29_997, 2},
+		{"all channels", 10, 30_000, []hub.ChannelPattern{"*"}, 3, 29_997, 1},
+		{"more than there are", 10, 50, []hub.ChannelPattern{"*"}, 100, 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := start(t, false, func(o *feed.Options) { o.Timeout = time.Minute })
+			r.fillBusy(t, 3, tt.quiet, tt.rows, 1)
+			s, err := r.Subscribe(t.Context(), feed.Request{Tenant: r.log.tenant, Channels: tt.channels, Start: feed.Start{Last: tt.last}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if from := s.Opening().From; from == nil || from.Position != tt.want {
+				t.Errorf("begins after %v, want %d", from, tt.want)
+			}
+			if n := r.metric(t, "read_seconds", "subscriptions"); n != tt.reads {
+				t.Errorf("%v reads, want %v", n, tt.reads)
+			}
+		})
+	}
+}
+
 func TestSubscribe_Resets(t *testing.T) {
 	t.Parallel()
 	r := start(t, true, nil)
@@ -143,15 +184,38 @@ func TestSubscribe_Resets(t *testing.T) {
 	}
 }
 
+// A pattern looks past what is not its own, further than a page, and its place goes with it.
+func TestReplay_LooksPast(t *testing.T) {
+	t.Parallel()
+	r := start(t, true, func(o *feed.Options) { o.PageMessages = 2 })
+	for _, channel := range []string{"a:1", "b", "a:2", "b"} {
+		r.log.append(t, slices.Repeat([]string{channel}, 3)...)
+		r.log.append(t, slices.Repeat([]string{"c"}, 90)...)
+	}
+	for _, channels := range [][]hub.ChannelPattern{{"a:*"}, {"a:*", "b"}, {"x:*"}} {
+		s := r.subscribe(t, feed.Start{Earliest: true}, channels...)
+		s.live(t)
+		if want := r.log.of(channels, 0, r.log.head()); !slices.Equal(want, s.got) {
+			t.Errorf("%v: got %v, want %v", channels, s.got, want)
+		}
+	}
+	beside := r.subscribe(t, feed.Start{Earliest: true}, "x:*")
+	reads := r.metric(t, "read_seconds", "subscriptions")
+	beside.live(t)
+	if n := r.metric(t, "read_seconds", "subscriptions") - reads; n > 10 {
+		t.Errorf("%v reads of 40 messages each for %d", n, r.log.head())
+	}
+}
+
 // A floor that rises while a subscriber replays resets it; it goes on with what is still there.
 func TestReplay_FloorRises(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []hub.ChannelPattern{"a", "*"} {
+	for _, pattern := range []hub.ChannelPattern{"a:1", "a:*", "*"} {
 		t.Run(string(pattern), func(t *testing.T) {
 			t.Parallel()
 			r := start(t, true, func(o *feed.Options) { o.PageMessages = 2 })
 			for range 8 {
-				r.log.append(t, "a")
+				r.log.append(t, "a:1")
 			}
 			var oldest time.Time
 			s := r.subscribeTo(t, feed.Request{

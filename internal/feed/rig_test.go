@@ -219,6 +219,27 @@ func (l *messageLog) appendWithHole(t testing.TB, hole hub.Position, channels ..
 		INSERT INTO tributary.log_heads (tenant_id, position, at, day_start) VALUES ($1, cardinality($2::text[]), now(), 1)`, l.tenant, channels, hole)
 }
 
+// fillBusy writes a log of two busy channels, over so many days, whose first messages are of the channels quiet:1,
+// quiet:2 and so on, one of each. Nothing else was appended to it, and nothing may be.
+func (r *rig) fillBusy(t testing.TB, days int, quiet, rows hub.Position, size int) {
+	t.Helper()
+	if _, err := r.db.Pipeline.MakePartitions(t.Context(), time.Now().AddDate(0, 0, -days), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	r.db.Exec(t, `
+		INSERT INTO tributary.messages (tenant_id, position, at, id, channel, type, data)
+		SELECT $1, p, now() - (1 - p::float8 / $2) * ($3::int - 1) * interval '1 day', gen_random_uuid(),
+		       CASE WHEN p <= $5 THEN 'quiet:' || p ELSE 'busy:' || p % 2 END, 'test', convert_to('"' || repeat('x', $4) || '"', 'UTF8')
+		  FROM generate_series(1, $2::bigint) AS p`, r.log.tenant, rows, days, size, quiet)
+	r.db.Exec(t, `
+		INSERT INTO tributary.log_days (tenant_id, first_position, day, at)
+		SELECT tenant_id, min(position), (at AT TIME ZONE 'UTC')::date, min(at) FROM tributary.messages WHERE tenant_id = $1 GROUP BY 1, 3`, r.log.tenant)
+	r.db.Exec(t, `
+		INSERT INTO tributary.log_heads (tenant_id, position, at, day_start)
+		SELECT tenant_id, max(position), max(at), max(position) FROM tributary.messages WHERE tenant_id = $1 GROUP BY 1`, r.log.tenant)
+	r.db.Exec(t, `VACUUM ANALYZE tributary.messages`)
+}
+
 // fill puts into the log what appendWithHole left out.
 func (l *messageLog) fill(t testing.TB, hole hub.Position) {
 	t.Helper()

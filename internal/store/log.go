@@ -38,9 +38,15 @@ type LogRead struct {
 	// Through is the highest position up to which everything that was asked for is in Messages: the head, unless
 	// the page was full.
 	Through hub.Position
+	// Hole is, for a Replay with prefixes, the last position of those that are missing right after Through; 0 where
+	// none is. Whoever asked for every message sees for himself, and the index of channels cannot know.
+	Hole hub.Position
 }
 
-const messageColumns = `position, at, id, event_id, run, channel, type, key, version_number, version_text, data`
+const (
+	messageHead    = `position, at, id, event_id, run, channel, type, key, version_number, version_text`
+	messageColumns = messageHead + `, data`
+)
 
 // A page is cut by bytes in Postgres: the length of a value that is stored aside is known without reading it. found
 // counts the rows before that cut, so that an answer tells whether it is all.
@@ -91,7 +97,9 @@ const readTailsSQL = `
 // A Replay says which part of one tenant's log to read.
 type Replay struct {
 	Tenant   hub.TenantID
-	Channels []string // exact names; nil reads every channel
+	Channels []string // exact names; nil reads every channel, unless there are prefixes
+	Prefixes []string // what further channels' names begin with
+	Look     int      // with Prefixes: at how many messages, of whichever channels, to look at most
 	After    hub.Position
 	Oldest   time.Time // as in Tail
 	Page     Page
@@ -100,6 +108,9 @@ type Replay struct {
 // ReadLog reads the next messages of a replay, and where the log stands as the same statement sees it: a floor
 // above After+1 says that something which was asked for is gone.
 func (p *Pipeline) ReadLog(ctx context.Context, r Replay, now time.Time) (LogRead, error) {
+	if len(r.Prefixes) > 0 {
+		return p.readMatching(ctx, r, now)
+	}
 	query, args := replayAllSQL, []any{r.Tenant, r.After, r.Oldest.UTC(), ahead(now), r.Page.Messages, r.Page.Bytes}
 	if r.Channels != nil {
 		query, args = replayChannelsSQL, append(args, r.Channels)
@@ -119,6 +130,36 @@ func (p *Pipeline) ReadLog(ctx context.Context, r Replay, now time.Time) (LogRea
 	return read, nil
 }
 
+// readMatching looks through all messages, since the index of channels does not tell whether one is missing.
+func (p *Pipeline) readMatching(ctx context.Context, r Replay, now time.Time) (LogRead, error) {
+	rows, _ := p.pool.Query(ctx, replayMatchingSQL,
+		r.Tenant, r.After, r.Oldest.UTC(), ahead(now), r.Page.Messages, r.Page.Bytes, r.Channels, r.Prefixes, r.Look)
+	read := LogRead{Through: r.After}
+	var matches *bool
+	var before *hub.Position
+	var m nullableMessage
+	_, err := pgx.ForEachRow(rows, append([]any{&read.Head, &read.At, &read.Floor, &matches, &before}, m.targets()...), func() error {
+		switch {
+		case m.Position == nil, read.Hole > 0:
+		case *before != *m.Position-1:
+			read.Through, read.Hole = *before, *m.Position-1
+		default:
+			read.Through = *m.Position
+			if *matches {
+				m.collect(&read)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return LogRead{}, fmt.Errorf("read log: %w", failure(err))
+	}
+	if read.Through == r.After && read.Hole == 0 && read.Head > r.After {
+		read.Hole = read.Head // nothing is there at all
+	}
+	return read, nil
+}
+
 // conclude says how far the read went: it was cut where the page was full, by number or by bytes.
 func (r *LogRead) conclude(found int, page Page) {
 	r.Through = r.Head
@@ -135,10 +176,10 @@ const replayPlaceSQL = `
 		       (SELECT at FROM tributary.log_days WHERE tenant_id = $1 AND first_position <= $2 + 1 ORDER BY first_position DESC LIMIT 1) AS bound
 		  FROM (SELECT 1) one
 		  LEFT JOIN LATERAL (SELECT position, at FROM tributary.log_heads WHERE tenant_id = $1 ORDER BY tenant_id LIMIT 1) h ON true)
-	SELECT coalesce(p.head, 0), coalesce(p.head_at, now() - interval '1 day'), coalesce(p.floor, p.head + 1, 1) AS floor, ` + messageColumns + `, found
-	  FROM place p`
+	SELECT coalesce(p.head, 0), coalesce(p.head_at, now() - interval '1 day'), coalesce(p.floor, p.head + 1, 1) AS floor, `
 
-const replayAllSQL = replayPlaceSQL + `
+const replayAllSQL = replayPlaceSQL + messageColumns + `, found
+	  FROM place p
 	  LEFT JOIN LATERAL (` + pageSQL + `
 		FROM (SELECT ` + messageColumns + ` FROM tributary.messages m
 			WHERE m.tenant_id = $1 AND m.position > $2 AND m.at >= (SELECT bound FROM place) AND m.at < $4
@@ -149,7 +190,8 @@ const replayAllSQL = replayPlaceSQL + `
 // that by position from the primary key too, and, where statistics say that few channels have nearly all messages,
 // walk through the whole log for a quiet one. Ordered by both columns only the index of channels will do. The rows
 // say where in it to begin and to end; the bounds of channel alone, which follow from them, how little that is.
-const replayChannelsSQL = replayPlaceSQL + `
+const replayChannelsSQL = replayPlaceSQL + messageColumns + `, found
+	  FROM place p
 	  LEFT JOIN LATERAL (` + pageSQL + `
 		FROM (SELECT x.* FROM unnest($7::text[]) AS c(name)
 			CROSS JOIN LATERAL (SELECT ` + messageColumns + ` FROM tributary.messages m
@@ -157,6 +199,21 @@ const replayChannelsSQL = replayPlaceSQL + `
 				  AND m.at >= (SELECT bound FROM place) AND m.at < $4
 				ORDER BY m.channel, m.position LIMIT $5::int) x
 			ORDER BY x.position LIMIT $5::int) page) cut WHERE before < $6::int) m ON true
+	 ORDER BY m.position`
+
+// It stops at a full page, or when it has looked at as many messages as it may. Of those that do not match it gives
+// only the ones that say how far it came: where one is missing before them, and the last. Their data is not read.
+const replayMatchingSQL = replayPlaceSQL + `matches, previous, ` + messageColumns + `, found
+	  FROM place p
+	  LEFT JOIN LATERAL (` + pageSQL + `
+		FROM (SELECT ` + messageHead + `, CASE WHEN matches THEN data ELSE '' END AS data, matches, previous
+			FROM (SELECT ` + messageColumns + `, (channel = ANY ($7::text[]) OR channel ^@ ANY ($8::text[])) IS TRUE AS matches,
+			             coalesce(lag(position) OVER w, $2) AS previous, lead(position) OVER w IS NULL AS is_last
+				FROM (SELECT ` + messageColumns + ` FROM tributary.messages m
+					WHERE m.tenant_id = $1 AND m.position > $2 AND m.at >= (SELECT bound FROM place) AND m.at < $4
+					ORDER BY m.position LIMIT $9::int) x WINDOW w AS (ORDER BY position)) looked
+			WHERE matches OR is_last OR previous <> position - 1
+			ORDER BY position LIMIT $5::int) page) cut WHERE before < $6::int) m ON true
 	 ORDER BY m.position`
 
 // ahead cuts the partitions that are made before their day.

@@ -69,6 +69,72 @@ func TestReadLog(t *testing.T) {
 	}
 }
 
+// A read of prefixes looks at every message, and says how far it came and what is missing there.
+func TestReadLog_Prefixes(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	whole, holed := logTenant(t, db), logTenant(t, db)
+	partitions(t, db, 3)
+	for _, tenant := range []hub.TenantID{whole, holed} {
+		fill(t, db, tenant, 3, 10) // channels c:0 to c:4 in turn
+	}
+	db.Exec(t, `UPDATE tributary.messages SET data = convert_to(repeat('x', 100), 'UTF8')`)
+	db.Exec(t, `DELETE FROM tributary.messages WHERE tenant_id = $1 AND position IN (1, 11, 12, 30)`, holed)
+	tests := []struct {
+		name          string
+		tenant        hub.TenantID
+		after         hub.Position
+		names         []string
+		prefixes      []string
+		look          int
+		page          store.Page
+		want          []hub.Position
+		through, hole hub.Position
+	}{
+		{"some", whole, 0, []string{}, []string{"c:4"}, 100, plenty, []hub.Position{5, 10, 15, 20, 25, 30}, 30, 0},
+		{"every one", whole, 22, nil, []string{"c:"}, 100, plenty, span(23, 30), 30, 0},
+		{"names too", whole, 20, []string{"c:0", "c"}, []string{"d:", "c:4"}, 100, plenty, []hub.Position{21, 25, 26, 30}, 30, 0},
+		{"none", whole, 3, []string{}, []string{"d:"}, 100, plenty, nil, 30, 0},
+		{"none, as far as it looks", whole, 3, []string{}, []string{"d:"}, 9, plenty, nil, 12, 0},
+		{"some, as far as it looks", whole, 3, []string{}, []string{"c:4"}, 9, plenty, []hub.Position{5, 10}, 12, 0},
+		{"it looks as far as the head", whole, 3, []string{}, []string{"c:4"}, 27, plenty, []hub.Position{5, 10, 15, 20, 25, 30}, 30, 0},
+		{"from the head", whole, 30, []string{}, []string{"c:"}, 100, plenty, nil, 30, 0},
+		{"from behind the head", whole, 31, []string{}, []string{"c:"}, 100, plenty, nil, 31, 0},
+		{"a page", whole, 6, []string{}, []string{"c:4"}, 100, store.Page{Messages: 2, Bytes: 1 << 20}, []hub.Position{10, 15}, 15, 0},
+		{"cut by bytes", whole, 6, []string{}, []string{"c:4"}, 100, store.Page{Messages: 10, Bytes: 101}, []hub.Position{10, 15}, 15, 0},
+		{"one at least", whole, 6, []string{}, []string{"c:4"}, 100, store.Page{Messages: 10, Bytes: 1}, []hub.Position{10}, 10, 0},
+		{"the first is missing", holed, 0, []string{}, []string{"c:4"}, 100, plenty, nil, 0, 1},
+		{"others' are missing", holed, 1, []string{}, []string{"c:4"}, 100, plenty, []hub.Position{5, 10}, 10, 12},
+		{"all are its own, some are missing", holed, 8, []string{}, []string{"c:"}, 100, plenty, span(9, 10), 10, 12},
+		{"behind a page some are missing", holed, 1, []string{}, []string{"c:4"}, 100, store.Page{Messages: 1, Bytes: 1 << 20}, []hub.Position{5}, 5, 0},
+		{"as far as it looks nothing is missing", holed, 1, []string{}, []string{"c:4"}, 9, plenty, []hub.Position{5, 10}, 10, 0},
+		{"in the middle of what is missing", holed, 11, []string{}, []string{"d:"}, 100, plenty, nil, 11, 12},
+		{"the head is missing", holed, 12, []string{}, []string{"d:"}, 100, plenty, nil, 29, 0},
+		{"nothing but the head, and that is missing", holed, 29, []string{}, []string{"d:"}, 100, plenty, nil, 29, 30},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			replay := store.Replay{Tenant: tt.tenant, Channels: tt.names, Prefixes: tt.prefixes, Look: tt.look, After: tt.after, Page: tt.page}
+			read, err := db.Pipeline.ReadLog(t.Context(), replay, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, positions(read.Messages)); diff != "" {
+				t.Error(diff)
+			}
+			if read.Through != tt.through || read.Hole != tt.hole || read.Head != 30 || read.Floor != 1 {
+				t.Errorf("through %d, hole %d, head %d, floor %d; want %d, %d, 30, 1", read.Through, read.Hole, read.Head, read.Floor, tt.through, tt.hole)
+			}
+			for _, m := range read.Messages {
+				if len(m.Data) != 100 {
+					t.Errorf("message %d has data %q", m.Position, m.Data)
+				}
+			}
+		})
+	}
+}
+
 func TestReadTails(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
@@ -237,14 +303,57 @@ func TestLastPositions(t *testing.T) {
 		})
 	}
 
-	t.Run("channels by position", func(t *testing.T) {
-		t.Parallel()
-		got, err := db.Pipeline.ReadChannels(t.Context(), tenant, 9, 12, time.Now())
-		want := []store.ChannelAt{{12, "c:1"}, {11, "c:0"}, {10, "c:4"}, {9, "c:3"}}
-		if diff := cmp.Diff(want, got); diff != "" || err != nil {
-			t.Error(diff, err)
-		}
-	})
+	for _, tt := range []struct {
+		name               string
+		channels, prefixes []string
+		n                  int
+		place              store.Place
+		want               []hub.Position
+	}{
+		{"of a prefix", nil, []string{"c:"}, 3, store.Place{Head: 39, Floor: 1}, []hub.Position{39, 38, 37}},
+		{"of a name and a prefix", []string{"c:0"}, []string{"c:4", "d:"}, 3, store.Place{Head: 40, Floor: 1}, []hub.Position{40, 36, 35}},
+		{"of a prefix as far as it may look", []string{}, []string{"c:4"}, 3, store.Place{Head: 39, Floor: 30}, []hub.Position{35, 30}},
+		{"of a prefix of none", []string{}, []string{"d:"}, 3, store.Place{Head: 40, Floor: 1}, []hub.Position{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := db.Pipeline.LastMatching(t.Context(), tenant, tt.channels, tt.prefixes, tt.n, tt.place, time.Now())
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Error(diff, err)
+			}
+		})
+	}
+}
+
+func TestChannelsWith(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	tenant := logTenant(t, db)
+	partitions(t, db, 3)
+	fill(t, db, tenant, 3, 5) // channels c:0 to c:4 in turn
+	fill(t, db, logTenant(t, db), 3, 50)
+	db.Exec(t, `UPDATE tributary.messages SET channel = (ARRAY['a', 'c', 'c:~:1', 'c;1', 'cc:1', 'c:0:x'])[position] WHERE tenant_id = $1 AND position <= 6`, tenant)
+	for _, tt := range []struct {
+		name, prefix string
+		n            int
+		floor        hub.Position
+		want         []string
+	}{
+		{"of several days", "c:", 10, 1, []string{"c:0", "c:0:x", "c:1", "c:2", "c:3", "c:4", "c:~:1"}},
+		{"only what is shown", "c:", 10, 11, []string{"c:0", "c:1", "c:2", "c:3", "c:4"}},
+		{"no more than that", "c:", 3, 1, []string{"c:0", "c:0:x", "c:1"}},
+		{"of one", "cc:", 10, 1, []string{"cc:1"}},
+		{"none", "d:", 10, 1, []string{}},
+		{"a name is not below itself", "a:", 10, 1, []string{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := db.Pipeline.ChannelsWith(t.Context(), tenant, tt.prefix, tt.n, store.Place{Head: 15, Floor: tt.floor}, time.Now())
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Error(diff, err)
+			}
+		})
+	}
 }
 
 // No statement that reads the log may fall back to a sequential scan, neither on tables that were empty when they

@@ -101,24 +101,46 @@ const lastPositionsSQL = `
 		ORDER BY m.channel DESC, m.position DESC LIMIT $6::int) x
 	 ORDER BY x.position DESC LIMIT $6::int`
 
-// A ChannelAt says of which channel the message at a position is.
-type ChannelAt struct {
-	Position hub.Position
-	Channel  string
-}
-
-// ReadChannels says of which channel each message from position from through position through is, youngest first.
-func (p *Pipeline) ReadChannels(ctx context.Context, tenant hub.TenantID, from, through hub.Position, now time.Time) ([]ChannelAt, error) {
-	rows, _ := p.pool.Query(ctx, readChannelsSQL, tenant, through, from, ahead(now))
-	read, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ChannelAt])
+// LastMatching are the positions of the last n messages that place shows of these channels and of those whose names
+// begin with one of the prefixes, youngest first. It looks at every message until it has found them: place is to
+// show only so many.
+func (p *Pipeline) LastMatching(ctx context.Context, tenant hub.TenantID, channels, prefixes []string, n int, place Place, now time.Time) ([]hub.Position, error) {
+	rows, _ := p.pool.Query(ctx, lastMatchingSQL, tenant, channels, place.Floor, place.Head, ahead(now), n, prefixes)
+	positions, err := pgx.CollectRows(rows, pgx.RowTo[hub.Position])
 	if err != nil {
-		return nil, fmt.Errorf("read the log's channels: %w", failure(err))
+		return nil, fmt.Errorf("look back for the last messages: %w", failure(err))
 	}
-	return read, nil
+	return positions, nil
 }
 
-const readChannelsSQL = `
+const lastMatchingSQL = `
 	WITH day AS MATERIALIZED (` + dayOfSQL + `)
-	SELECT m.position, m.channel FROM tributary.messages m
-	 WHERE m.tenant_id = $1 AND m.position >= $3 AND m.position <= $2 AND m.at >= (SELECT at FROM day) AND m.at < $4
-	 ORDER BY m.position DESC`
+	SELECT position FROM tributary.messages m
+	 WHERE m.tenant_id = $1 AND m.position >= $3 AND m.position <= $4 AND m.at >= (SELECT at FROM day) AND m.at < $5
+	   AND (channel = ANY ($2::text[]) OR channel ^@ ANY ($7::text[]))
+	 ORDER BY m.position DESC LIMIT $6::int`
+
+// afterChannels comes after every character of a channel's name.
+const afterChannels = "\x7f"
+
+// ChannelsWith lists the first n channels whose names begin with prefix, of those that have messages which place
+// shows or that came after it.
+func (p *Pipeline) ChannelsWith(ctx context.Context, tenant hub.TenantID, prefix string, n int, place Place, now time.Time) ([]string, error) {
+	rows, _ := p.pool.Query(ctx, channelsWithSQL, tenant, prefix, place.Floor, prefix+afterChannels, ahead(now), n)
+	channels, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("list channels: %w", failure(err))
+	}
+	return channels, nil
+}
+
+// It goes from one channel to the next in the index of channels, past all messages of each.
+const channelsWithSQL = `
+	WITH RECURSIVE day AS MATERIALIZED (` + dayOfSQL + `), listed AS (
+		SELECT 0 AS nth, $2::text COLLATE "C" AS name
+		UNION ALL
+		SELECT nth + 1, (SELECT m.channel FROM tributary.messages m
+			WHERE m.tenant_id = $1 AND m.channel > listed.name AND m.channel < $4 AND m.at >= (SELECT at FROM day) AND m.at < $5
+			ORDER BY m.channel LIMIT 1)
+		  FROM listed WHERE name IS NOT NULL AND nth < $6::int)
+	SELECT name FROM listed WHERE nth > 0 AND name IS NOT NULL ORDER BY nth`

@@ -80,7 +80,8 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"ReadLog": func(ctx context.Context, p *store.Pipeline) error {
 			_, all := p.ReadLog(ctx, store.Replay{Tenant: tenant, After: 100, Page: plenty}, now)
 			_, some := p.ReadLog(ctx, store.Replay{Tenant: tenant, After: 100, Channels: []string{"c:1", "c:2"}, Page: plenty}, now)
-			return errors.Join(all, some)
+			_, matching := p.ReadLog(ctx, store.Replay{Tenant: tenant, After: 100, Channels: []string{"c:1"}, Prefixes: []string{"d:"}, Look: 1000, Page: plenty}, now)
+			return errors.Join(all, some, matching)
 		},
 		"LogPlace": func(ctx context.Context, p *store.Pipeline) error {
 			_, err := p.LogPlace(ctx, tenant, now.AddDate(0, 0, -7))
@@ -98,8 +99,12 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 			_, err := p.LastPositions(ctx, tenant, []string{"c:1", "c:2"}, 100, store.Place{Head: planRows / planTenants, Floor: 1}, now)
 			return err
 		},
-		"ReadChannels": func(ctx context.Context, p *store.Pipeline) error {
-			_, err := p.ReadChannels(ctx, tenant, 100, 300, now)
+		"LastMatching": func(ctx context.Context, p *store.Pipeline) error {
+			_, err := p.LastMatching(ctx, tenant, []string{"c:1"}, []string{"d:"}, 100, store.Place{Head: 300, Floor: 100}, now)
+			return err
+		},
+		"ChannelsWith": func(ctx context.Context, p *store.Pipeline) error {
+			_, err := p.ChannelsWith(ctx, tenant, "c:", 100, store.Place{Head: planRows / planTenants, Floor: 1}, now)
 			return err
 		},
 		"MakePartitions": func(ctx context.Context, p *store.Pipeline) error {
