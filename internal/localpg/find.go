@@ -65,14 +65,21 @@ func newFinder(owner *account, major int) finder {
 }
 
 // obtain returns the folder of the programs for a cluster, and fetches the build if it must. Without any, the error
-// says what to install.
+// says what to install; where ctx is done it is ctx's, for then nothing is known to be missing.
 func (f finder) obtain(ctx context.Context, source string, log *slog.Logger) (binDir string, err error) {
 	found, err := f.find(ctx, source)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	missing, none := errors.AsType[*missingError](err)
 	if !none || source == "system" || !f.npmServes() {
 		return found.dir, err
 	}
-	if missing.npm = fetch(ctx, f.npm(), f.cache, log); missing.npm != nil {
+	missing.npm = fetch(ctx, f.npm(), f.cache, log)
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case missing.npm != nil:
 		return "", missing
 	}
 	found, err = f.find(ctx, "npm")

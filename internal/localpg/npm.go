@@ -124,17 +124,20 @@ func pack(ctx context.Context, npm, name, dir string) (tarball string, err error
 	return files[0], nil
 }
 
-// npmReason is the line in which npm says what went wrong, among a stack and advice.
+// npmReason is the line in which npm says what went wrong, among a stack and advice; where none says so, the code and
+// what follows it.
 func npmReason(said string) string {
-	first := ""
+	var lines []string
 	for line := range strings.Lines(said) {
 		text := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "npm error"))
-		if strings.Contains(text, "reason:") {
+		switch {
+		case strings.Contains(text, "reason:"):
 			return text
+		case text != "" && len(lines) < 2 && !strings.HasPrefix(text, "at ") && !strings.HasPrefix(text, "A complete log "):
+			lines = append(lines, text)
 		}
-		first = cmp.Or(first, text)
 	}
-	return cmp.Or(first, "it did not say why")
+	return cmp.Or(strings.Join(lines, ": "), "it did not say why")
 }
 
 // install checks a tarball's SHA-512, unpacks it in the folder stage and moves the result to folder. Another process

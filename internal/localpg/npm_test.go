@@ -4,12 +4,15 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha512"
 	"encoding/base64"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tributary-hub/tributary/internal/localpg"
@@ -63,6 +66,8 @@ exit 1
 	}{
 		"no network":       {noNetwork, "auto", []string{"failed, reason: getaddrinfo ENOTFOUND registry.example.com.\nDo one of these:\n  Debian", "start again once npm reaches its registry"}, "ClientRequest"},
 		"another failure":  {npm("echo 'npm error code E404' >&2; exit 1"), "auto", []string{"exit status 1: code E404.\nDo one of these:"}, ""},
+		"a second line":    {npm("printf 'npm error code E404\\nnpm error 404 Not Found\\nnpm error A complete log of x\\n' >&2; exit 1"), "auto", []string{"exit status 1: code E404: 404 Not Found.\nDo one of these:"}, "complete log"},
+		"a code and a log": {npm("printf 'npm error code E404\\nnpm error A complete log of x\\n' >&2; exit 1"), "auto", []string{"exit status 1: code E404.\nDo one of these:"}, ""},
 		"silence":          {npm("exit 3"), "auto", []string{"exit status 3: it did not say why.\nDo one of these:"}, ""},
 		"no npm":           {"/nowhere", "auto", []string{"npm, which could fetch a build, is not installed.\n", "install npm (Node.js) and leave"}, "unset"},
 		"no npm, but told": {"/nowhere", "npm", []string{"is not installed.\nDo one of these:\n  unset TRIBUTARY_POSTGRES", "anywhere:       install npm (Node.js): a"}, "at auto"},
@@ -82,6 +87,32 @@ exit 1
 				t.Errorf("%q in: %v", c.not, err)
 			}
 		})
+	}
+}
+
+// Whoever interrupts the fetch is not told what to install.
+func TestNPM_Interrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	begun := filepath.Join(dir, "begun")
+	if err := syscall.Mkfifo(begun, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "npm"), []byte("#!/bin/sh\necho >'"+begun+"'; exec sleep 600\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_, _ = os.ReadFile(begun) // returns once npm has begun
+		cancel()
+	}()
+	places := localpg.Places{Path: dir + ":/usr/bin:/bin", Cache: filepath.Join(t.TempDir(), "17")}
+	if _, err := localpg.ObtainIn(ctx, places, "npm", quiet()); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "Do one of these") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := localpg.ObtainIn(ctx, places, "system", quiet()); !errors.Is(err, context.Canceled) {
+		t.Errorf("already interrupted: %v", err)
 	}
 }
 
