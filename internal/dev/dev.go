@@ -51,7 +51,13 @@ func run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer f.close()
+	begun := false
+	defer func() {
+		if !begun {
+			f.discard()
+		}
+		f.close()
+	}()
 	at, err := reserve(ctx, listen, o.Config.OpsListen, o.Hosts, o.Config.PublicURL)
 	if err != nil {
 		return err
@@ -69,6 +75,7 @@ func run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	begun = true
 	defer db.stop(context.WithoutCancel(ctx), o.Log)
 	demo, err := seedDemo(ctx, f, db, o.Config.RolePrefix, kept.keyset, at)
 	if err != nil {

@@ -3,6 +3,7 @@ package dev_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -256,14 +257,45 @@ func TestRun_Addresses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || (hub.CodeOf(err) == hub.Invalid) != tt.usage {
 				t.Errorf("%v; want %q, of usage: %v", err, tt.want, tt.usage)
 			}
-			if _, err := os.Stat(c.DataDir); err == nil && tt.usage {
-				t.Error("there is a data folder already")
-			}
-			if _, err := os.Stat(filepath.Join(c.DataDir, "postgres")); err == nil {
-				t.Error("a Postgres was made in vain")
+			if _, err := os.Stat(c.DataDir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a data folder is left behind: %v", err)
 			}
 		})
 	}
+}
+
+// A start that fails takes away what it made, and nothing else.
+func TestRun_LeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	fail := func(t *testing.T, dir string) {
+		t.Helper()
+		c := environment(dir, "")
+		c.Postgres = "brew" // no such source: it fails when everything else is there
+		if err := dev.Run(t.Context(), dev.Options{Config: c, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Out: t.Output()}); err == nil {
+			t.Fatal("it started")
+		}
+	}
+	t.Run("a folder of its own", func(t *testing.T) {
+		t.Parallel()
+		parent := t.TempDir()
+		fail(t, filepath.Join(parent, "data"))
+		if left, err := os.ReadDir(parent); err != nil || len(left) != 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	})
+	t.Run("a folder that was there", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		fail(t, dir)
+		kept, err := os.ReadFile(filepath.Join(dir, "keyset"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fail(t, dir)
+		if again, err := os.ReadFile(filepath.Join(dir, "keyset")); err != nil || string(again) != string(kept) {
+			t.Errorf("the keyset is another one: %v", err)
+		}
+	})
 }
 
 // Where nobody named the operator's port, any free one will do.

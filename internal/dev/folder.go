@@ -37,6 +37,7 @@ const (
 type folder struct {
 	root string   // absolute
 	lock *os.File // held until close; ends with the process
+	made bool     // by this start
 }
 
 // openFolder makes the folder, or takes one that it made before, and locks it.
@@ -45,16 +46,48 @@ func openFolder(ctx context.Context, dir string, log *slog.Logger) (*folder, err
 	if err != nil {
 		return nil, fmt.Errorf("find the data folder: %w", err)
 	}
-	if err := claim(root); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+	for {
+		_, err := os.Stat(root)
+		f := &folder{root: root, made: errors.Is(err, os.ErrNotExist)}
+		if err := claim(root); err != nil {
+			return nil, fmt.Errorf("make the data folder: %w", err)
+		}
+		if f.lock, err = acquire(ctx, f.path(fileLock), log); err != nil {
+			return nil, err
+		}
+		if f.stillThere() {
+			f.sweep()
+			return f, nil
+		}
+		f.close() // whoever had the lock discarded the folder
 	}
-	lock, err := acquire(ctx, filepath.Join(root, fileLock), log)
+}
+
+// stillThere says whether the lock that is held is the one that the next start will look for.
+func (f *folder) stillThere() bool {
+	held, err := f.lock.Stat()
 	if err != nil {
-		return nil, err
+		return false
 	}
-	f := &folder{root: root, lock: lock}
-	f.sweep()
-	return f, nil
+	found, err := os.Stat(f.path(fileLock))
+	return err == nil && os.SameFile(held, found)
+}
+
+// discard removes what a start made that failed before it had a database: nothing was sealed or signed by the keys in
+// it. What was there before stays, a cluster stays, and so does the password of a login in a database of others.
+func (f *folder) discard() {
+	if !f.made {
+		return
+	}
+	for _, name := range []string{filePassword, filepath.Join(folderPostgres, "data")} {
+		if _, err := os.Lstat(f.path(name)); !errors.Is(err, os.ErrNotExist) {
+			return
+		}
+	}
+	for _, name := range []string{folderPostgres, fileKeyset, fileIssuerKey, fileNodeID, fileIgnore, fileLock} {
+		_ = os.RemoveAll(f.path(name)) // what stays does no harm
+	}
+	_ = os.Remove(f.root) // only when it is empty
 }
 
 // sweep removes what a process that was killed while it wrote left behind.
