@@ -69,8 +69,9 @@ func refuse(w http.ResponseWriter, r *http.Request, handler http.Handler) {
 	handler.ServeHTTP(&probe, r)
 	switch {
 	case probe.status == http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", probe.header.Get("Allow"))
-		problem.Write(w, r, hub.Errorf(hub.MethodNotAllowed, "not with this method"))
+		allowed := probe.header.Get("Allow")
+		w.Header().Set("Allow", allowed)
+		problem.Write(w, r, hub.Errorf(hub.MethodNotAllowed, "this path takes %s", allowed))
 	case probe.status >= 300 && probe.status < 400:
 		handler.ServeHTTP(w, r)
 	default:

@@ -75,8 +75,8 @@ func TestNotServed(t *testing.T) {
 			t.Parallel()
 			res, body := s.do(t, s.request(t, tt.method, tt.path, nil))
 			wantProblem(t, res, body, tt.status, tt.code)
-			if got := res.Header.Get("Allow"); got != tt.allow {
-				t.Errorf("Allow %q, want %q", got, tt.allow)
+			if got := res.Header.Get("Allow"); got != tt.allow || !strings.Contains(body, tt.allow) {
+				t.Errorf("Allow %q, want %q; %s", got, tt.allow, body)
 			}
 		})
 	}

@@ -49,7 +49,7 @@ func (q request) start(now time.Time) (feed.Start, error) {
 	case q.last != "":
 		n, err := strconv.Atoi(q.last)
 		if err != nil || n < 0 || n > feed.MaxLast {
-			return feed.Start{}, hub.FieldErrorf("query.last", "a number of messages, at most %d", feed.MaxLast)
+			return feed.Start{}, fieldError("query.last", "a number of messages, at most %d", feed.MaxLast)
 		}
 		return feed.Start{Last: n}, nil
 	case q.since == "earliest":
@@ -57,7 +57,7 @@ func (q request) start(now time.Time) (feed.Start, error) {
 	case q.since != "":
 		at, ok := moment(q.since, now)
 		if !ok {
-			return feed.Start{}, hub.FieldErrorf("query.since", "earliest, a time as RFC 3339 has it, or one before now such as -10m or -7d")
+			return feed.Start{}, fieldError("query.since", "earliest, a time as RFC 3339 has it, or one before now such as -10m or -7d")
 		}
 		if !at.After(time.Time{}) { // no message is older, and the zero time would stand for none
 			return feed.Start{Earliest: true}, nil
@@ -65,6 +65,13 @@ func (q request) start(now time.Time) (feed.Start, error) {
 		return feed.Start{Since: at}, nil
 	}
 	return feed.Start{}, nil
+}
+
+// fieldError says in its sentence, too, which parameter it is about.
+func fieldError(location, format string, args ...any) error {
+	err := hub.FieldErrorf(location, format, args...)
+	err.Message = location + ": " + err.Message
+	return err
 }
 
 // moment reads RFC 3339, or a time before now: a negative number of days, or what Go calls a duration.

@@ -299,9 +299,12 @@ func TestStream_Refusals(t *testing.T) {
 	t.Run("the request's form comes after the credential", func(t *testing.T) {
 		t.Parallel()
 		for _, query := range []string{"last=x", "last=-1", "last=101", "since=yesterday", "since=10m", "since=--10m", "since=-x", "since=-1.5d"} {
-			response, _ := r.get(t, channels("a")+"&"+query)
-			if response.StatusCode != http.StatusUnprocessableEntity {
-				t.Errorf("%s: status %d", query, response.StatusCode)
+			response, _ := r.get(t, channels("a")+"&"+query, "Tributary-Client", "test")
+			var problem struct{ Detail string }
+			err := json.NewDecoder(response.Body).Decode(&problem)
+			name, _, _ := strings.Cut(query, "=")
+			if err != nil || response.StatusCode != http.StatusUnprocessableEntity || !strings.HasPrefix(problem.Detail, "query."+name+": ") {
+				t.Errorf("%s: status %d, %q, %v", query, response.StatusCode, problem.Detail, err)
 			}
 		}
 	})
