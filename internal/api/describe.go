@@ -153,6 +153,10 @@ func problemResponses(registry huma.Registry) map[string]*huma.Response {
 		if entry.Status == http.StatusTooManyRequests || entry.Status == http.StatusServiceUnavailable {
 			responses[name].Headers["Retry-After"] = &huma.Param{Ref: "#/components/headers/RetryAfter"}
 		}
+		if entry.Status == http.StatusTooManyRequests {
+			responses[name].Headers["RateLimit"] = &huma.Param{Ref: "#/components/headers/RateLimit"}
+			responses[name].Headers["RateLimit-Policy"] = &huma.Param{Ref: "#/components/headers/RateLimitPolicy"}
+		}
 	}
 	return responses
 }
@@ -200,6 +204,14 @@ func sharedHeaders() map[string]*huma.Param {
 		"ETag":       {Description: "The object's version, for `If-Match`. Counters are not part of it.", Schema: text(1, 200), Example: `"vV0b8bJ9Yw2Yq0mC8h1y5A"`},
 		"RequestId":  {Description: "Names the request in the hub's log.", Schema: text(1, 64), Example: "req_01981c2e-7c53-7d3a-9d4b-2f6d8a3b1c05"},
 		"RetryAfter": {Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger}, Example: 2},
+		"RateLimit": {
+			Description: "Where the limit is a rate: what remains of it, and in how many seconds there is more.",
+			Schema:      text(1, 200), Example: `"webhooks";r=0;t=1`,
+		},
+		"RateLimitPolicy": {
+			Description: "Where the limit is a rate: how many in how many seconds.",
+			Schema:      text(1, 200), Example: `"webhooks";q=100;w=1`,
+		},
 	}
 }
 

@@ -49,8 +49,15 @@ type Error struct {
 	Cause      Cause         // of SignatureInvalid
 	Fields     []FieldError  // of Invalid: where in the request
 	Limit      string        // of LimitExceeded: the limit's name
+	Rate       *Rate         // of LimitExceeded, where the limit is a rate and not a number of things
 	RetryAfter time.Duration // of LimitExceeded, Unavailable, KeyUnavailable; zero: the edge chooses
 	err        error         // what %w wrapped
+}
+
+// A Rate is what may be done in a second, by the name that the RateLimit headers give it.
+type Rate struct {
+	Name      string
+	PerSecond int
 }
 
 // A FieldError says what is wrong where: Location is a path such as body.match or query.limit.

@@ -367,6 +367,10 @@ func TestHandler_Limit(t *testing.T) {
 	if got.Status != http.StatusTooManyRequests || got.Code != "limit_exceeded" || got.header.Get("Retry-After") == "" {
 		t.Errorf("second signed: %+v", got)
 	}
+	said := []string{got.header.Get("RateLimit"), got.header.Get("RateLimit-Policy")}
+	if diff := gocmp.Diff([]string{`"webhooks";r=0;t=` + got.header.Get("Retry-After"), `"webhooks";q=1;w=1`}, said); diff != "" {
+		t.Error(diff)
+	}
 	if got := d.post(t, to.Token, header, make([]byte, 5001)); got.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("above the tenant's cap: %+v", got)
 	}

@@ -81,7 +81,10 @@ func (m *Meter) AdmitWebhook(id hub.TenantID, limits hub.Limits) error {
 	if wait == 0 {
 		return nil
 	}
-	return &hub.Error{Code: hub.LimitExceeded, Message: "more webhooks per second than the tenant may send", Limit: "webhooks_per_second", RetryAfter: wait}
+	return &hub.Error{
+		Code: hub.LimitExceeded, Message: "more webhooks per second than the tenant may send", Limit: "webhooks_per_second",
+		Rate: &hub.Rate{Name: "webhooks", PerSecond: *limits.WebhooksPerSecond}, RetryAfter: wait,
+	}
 }
 
 // admit says how long to wait, 0 where one may go now. A limit that was changed takes the place of the old one.

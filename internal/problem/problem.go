@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
@@ -31,6 +32,7 @@ type Problem struct {
 	Errors    []FieldError `json:"errors,omitempty"`
 
 	retryAfter time.Duration // of 429 and 503
+	rate       *hub.Rate     // of 429, where the limit is a rate
 }
 
 // A FieldError says what is wrong where: location is a path such as body.match or query.limit.
@@ -53,6 +55,7 @@ func From(err error, requestID string) Problem {
 		RequestID:  requestID,
 		Cause:      e.Cause,
 		Limit:      e.Limit,
+		rate:       e.Rate,
 		retryAfter: entry.retryAfter,
 	}
 	if entry.Code != hub.Internal {
@@ -94,6 +97,10 @@ func (p Problem) Header() http.Header {
 	if p.retryAfter > 0 {
 		seconds := max(1, int64((p.retryAfter+time.Second-1)/time.Second))
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+		if p.rate != nil { // as draft-ietf-httpapi-ratelimit-headers-10 has them: nothing remains, and when there is more
+			h.Set("RateLimit", fmt.Sprintf("%q;r=0;t=%d", p.rate.Name, seconds))
+			h.Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=1", p.rate.Name, p.rate.PerSecond))
+		}
 	}
 	if p.Code == hub.Unauthenticated {
 		h.Set("WWW-Authenticate", "Bearer")

@@ -23,6 +23,8 @@ func TestWrite(t *testing.T) {
 	signature.Cause = hub.NoSignature
 	limit := hub.Errorf(hub.LimitExceeded, "this tenant's limit is reached")
 	limit.Limit, limit.RetryAfter = "webhooks_per_second", 1200*time.Millisecond
+	rate := hub.Errorf(hub.LimitExceeded, "too many")
+	rate.Limit, rate.RetryAfter, rate.Rate = "webhooks_per_second", 1200*time.Millisecond, &hub.Rate{Name: "webhooks", PerSecond: 5}
 	soon := hub.Errorf(hub.Unavailable, "the queue is full")
 	soon.RetryAfter = time.Millisecond
 	tests := []struct {
@@ -58,6 +60,11 @@ func TestWrite(t *testing.T) {
 			"a limit, its time rounded up", limit,
 			429, `{"type":"/docs/problems#limit_exceeded","title":"Limit exceeded","status":429,"detail":"this tenant's limit is reached","code":"limit_exceeded","request_id":"req_1","limit":"webhooks_per_second"}`,
 			map[string]string{"Retry-After": "2"},
+		},
+		{
+			"a rate says which, and when there is more of it", rate,
+			429, `{"type":"/docs/problems#limit_exceeded","title":"Limit exceeded","status":429,"detail":"too many","code":"limit_exceeded","request_id":"req_1","limit":"webhooks_per_second"}`,
+			map[string]string{"Retry-After": "2", "RateLimit": `"webhooks";r=0;t=2`, "RateLimit-Policy": `"webhooks";q=5;w=1`},
 		},
 		{
 			"less than a second is one", soon,
