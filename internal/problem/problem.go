@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -59,15 +60,38 @@ func From(err error, requestID string) Problem {
 		retryAfter: entry.retryAfter,
 	}
 	if entry.Code != hub.Internal {
-		p.Detail = e.Message
+		p.Detail = cut(e.Message, detailMost)
 	}
 	if p.retryAfter > 0 && e.RetryAfter > 0 {
 		p.retryAfter = e.RetryAfter
 	}
-	for _, f := range e.Fields {
-		p.Errors = append(p.Errors, FieldError(f))
+	for _, f := range e.Fields[:min(len(e.Fields), errorsMost)] {
+		p.Errors = append(p.Errors, FieldError{Location: cut(f.Location, textMost), Message: cut(f.Message, textMost)})
+	}
+	if more := len(e.Fields) - errorsMost; more > 0 {
+		p.Detail += fmt.Sprintf(" (and %d more than the %d errors listed)", more, errorsMost)
 	}
 	return p
+}
+
+// What a problem has room for: a place is named by what was sent, and a request can be wrong in thousands of them.
+const (
+	errorsMost = 20
+	textMost   = 200 // bytes of a location, and of a message
+	detailMost = 500 // bytes: a location and a message, or a sentence
+)
+
+// cut shortens s to so many bytes, between two characters, and shows that it did.
+func cut(s string, most int) string {
+	const ellipsis = "…"
+	if len(s) <= most {
+		return s
+	}
+	end := most - len(ellipsis)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + ellipsis
 }
 
 // coded is the first hub.Error of err's chain, or the one that stands for it.

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -140,6 +142,38 @@ func TestWrite(t *testing.T) {
 				t.Errorf("noted %v", record.Err())
 			}
 		})
+	}
+}
+
+// TestFrom_Bounded makes problems of errors that are as long as a request could make them.
+func TestFrom_Bounded(t *testing.T) {
+	t.Parallel()
+	long := hub.Errorf(hub.Invalid, "%s", strings.Repeat("é", 5000))
+	for i := range 1000 {
+		long.Fields = append(long.Fields, hub.FieldError{Location: "body." + strings.Repeat("é", i), Message: strings.Repeat("€", i)})
+	}
+	p := problem.From(long, "req_1")
+	if len(p.Errors) != 20 || !strings.HasSuffix(p.Detail, " (and 980 more than the 20 errors listed)") {
+		t.Errorf("%d errors; %q", len(p.Errors), p.Detail)
+	}
+	long.Fields = long.Fields[500:520]
+	p = problem.From(long, "req_1")
+	if len(p.Detail) > 500 || !strings.HasSuffix(p.Detail, "é…") || !utf8.ValidString(p.Detail) {
+		t.Errorf("detail %q", p.Detail)
+	}
+	if len(p.Errors) != 20 {
+		t.Errorf("%d errors", len(p.Errors))
+	}
+	for _, e := range p.Errors {
+		for text, end := range map[string]string{e.Location: "é…", e.Message: "€…"} {
+			if len(text) > 200 || len(text) < 190 || !strings.HasSuffix(text, end) || !utf8.ValidString(text) {
+				t.Errorf("%d bytes: %q", len(text), text)
+			}
+		}
+	}
+	fits := strings.Repeat("x", 200)
+	if p := problem.From(hub.FieldErrorf(fits, "%s", fits), ""); p.Detail != fits || p.Errors[0] != (problem.FieldError{Location: fits, Message: fits}) {
+		t.Errorf("what fits is changed: %+v", p)
 	}
 }
 
