@@ -105,6 +105,44 @@ func TestDocument_Lint(t *testing.T) {
 	}
 }
 
+// TestDocument_NoEffect asks for a word where what can be set does nothing in this version.
+func TestDocument_NoEffect(t *testing.T) {
+	t.Parallel()
+	schemas := document(t, "3.1")["components"].(object)["schemas"].(object)
+	browsers := []string{"allowed_origins", "same_site", "ticket_seconds", "ticket_reuse", "presence"}
+	for schema, names := range map[string][]string{
+		"Settings":      browsers,
+		"SettingsPatch": browsers,
+		"IssuerPatch":   {"session_seconds"},
+		"IssuerInput":   {"session_seconds"},
+		"IssuerPut":     {"session_seconds"},
+		"Limits": {
+			"connections", "connections_per_subject", "connections_per_address", "connects_per_second", "publishes_per_second", "state_keys", "generations_open",
+		},
+	} {
+		for _, name := range names {
+			property, _ := schemas[schema].(object)["properties"].(object)[name].(object)
+			if said, _ := property["description"].(string); !strings.Contains(said, "no effect yet") {
+				t.Errorf("%s.%s: %q", schema, name, said)
+			}
+		}
+	}
+}
+
+// TestDocument_Stream asks whether the stream's parameters and refusals are told as they are.
+func TestDocument_Stream(t *testing.T) {
+	t.Parallel()
+	op := document(t, "3.1")["paths"].(object)["/stream/{tenant}"].(object)["get"].(object)
+	if op["responses"].(object)["422"] == nil {
+		t.Error("last=101 is 422, and that is not said")
+	}
+	for _, p := range op["parameters"].([]any) {
+		if p := p.(object); p["name"] == "last" && p["schema"].(object)["minimum"] != 0.0 {
+			t.Errorf("last=0 is taken: %v", p)
+		}
+	}
+}
+
 func lint(t *testing.T, op documented, tags, ids map[string]bool) {
 	t.Helper()
 	for _, member := range []string{"operationId", "summary", "description"} {

@@ -96,7 +96,7 @@ type IssuerFields struct {
 	AuthorizedParties []string       `json:"authorized_parties,omitempty" maxItems:"50" doc:"Or the token's azp is among these."`
 	RequiredClaims    map[string]any `json:"required_claims,omitempty" maxProperties:"20" doc:"Claims, by path, and the value that each must have."`
 	Grants            []Grant        `json:"grants" minItems:"1" maxItems:"100"`
-	SessionSeconds    *int           `json:"session_seconds,omitempty" minimum:"60" maximum:"31536000" example:"3600" doc:"Lets tickets, cookies and streams outlive a short token."`
+	SessionSeconds    *int           `json:"session_seconds,omitempty" minimum:"60" maximum:"31536000" example:"3600" doc:"Lets streams outlive a short token. For tickets and cookies it is stored and has no effect yet."`
 	SharesChannels    bool           `json:"shares_channels,omitempty" doc:"Its grants may give channels that another issuer's give too."`
 	JWKSURI           *string        `json:"jwks_uri,omitempty" maxLength:"2000" doc:"Operators only: where its keys are, instead of discovery."`
 	Internal          *bool          `json:"internal,omitempty" doc:"Operators only: its addresses may be inside the hub's network."`

@@ -13,24 +13,24 @@ import (
 
 // Settings are what a tenant decides about its browsers.
 type Settings struct {
-	AllowedOrigins    []string `json:"allowed_origins" maxItems:"100" example:"[\"https://app.example.com\"]" doc:"Pages that may open streams: exact origins."`
-	SameSite          string   `json:"same_site" enum:"lax,strict,none" doc:"Of the cookie."`
-	TicketSeconds     int      `json:"ticket_seconds" minimum:"1" maximum:"600" doc:"Within which a ticket is first used."`
-	TicketReuse       string   `json:"ticket_reuse" enum:"session,none" doc:"Whether a ticket reopens its own session."`
+	AllowedOrigins    []string `json:"allowed_origins" maxItems:"100" example:"[\"https://app.example.com\"]" doc:"Pages that may open streams: exact origins. Stored; has no effect yet."`
+	SameSite          string   `json:"same_site" enum:"lax,strict,none" doc:"Of the cookie. Stored; has no effect yet."`
+	TicketSeconds     int      `json:"ticket_seconds" minimum:"1" maximum:"600" doc:"Within which a ticket is first used. Stored; has no effect yet."`
+	TicketReuse       string   `json:"ticket_reuse" enum:"session,none" doc:"Whether a ticket reopens its own session. Stored; has no effect yet."`
 	CredentialSeconds int      `json:"credential_seconds" minimum:"60" maximum:"31536000" doc:"The longest life of a credential, whatever its own expiry."`
-	Presence          []string `json:"presence" maxItems:"50" example:"[\"room:\"]" doc:"Beginnings of channels whose joins and leaves are told."`
+	Presence          []string `json:"presence" maxItems:"50" example:"[\"room:\"]" doc:"Beginnings of channels whose joins and leaves are told. Stored; has no effect yet."`
 }
 
 func (s Settings) version() any { return s }
 
 // SettingsInput is what of the settings can be changed. What is taken away is the default again.
 type SettingsInput struct {
-	AllowedOrigins    []string `json:"allowed_origins,omitempty" maxItems:"100" example:"[\"https://app.example.com\"]" doc:"Pages that may open streams: exact origins."`
-	SameSite          string   `json:"same_site,omitempty" enum:"lax,strict,none" doc:"Of the cookie; lax by default."`
-	TicketSeconds     *int     `json:"ticket_seconds,omitempty" minimum:"1" maximum:"600" doc:"Within which a ticket is first used; 60 by default."`
-	TicketReuse       string   `json:"ticket_reuse,omitempty" enum:"session,none" doc:"Whether a ticket reopens its own session; session by default."`
+	AllowedOrigins    []string `json:"allowed_origins,omitempty" maxItems:"100" example:"[\"https://app.example.com\"]" doc:"Pages that may open streams: exact origins. Stored; has no effect yet."`
+	SameSite          string   `json:"same_site,omitempty" enum:"lax,strict,none" doc:"Of the cookie; lax by default. Stored; has no effect yet."`
+	TicketSeconds     *int     `json:"ticket_seconds,omitempty" minimum:"1" maximum:"600" doc:"Within which a ticket is first used; 60 by default. Stored; has no effect yet."`
+	TicketReuse       string   `json:"ticket_reuse,omitempty" enum:"session,none" doc:"Whether a ticket reopens its own session; session by default. Stored; has no effect yet."`
 	CredentialSeconds *int     `json:"credential_seconds,omitempty" minimum:"60" maximum:"31536000" doc:"The longest life of a credential, whatever its own expiry; 86400 by default."`
-	Presence          []string `json:"presence,omitempty" maxItems:"50" example:"[\"room:\"]" doc:"Beginnings of channels whose joins and leaves are told."`
+	Presence          []string `json:"presence,omitempty" maxItems:"50" example:"[\"room:\"]" doc:"Beginnings of channels whose joins and leaves are told. Stored; has no effect yet."`
 }
 
 func fromSettings(s hub.Settings) Settings {

@@ -47,7 +47,7 @@ func addStrangers(doc *huma.OpenAPI) {
 			},
 			{Name: "Last-Event-ID", In: "header", Description: "The id of the last frame that was seen.", Schema: text(0, 128), Example: "1f3a5b7c-42"},
 			{Name: "last_event_id", In: "query", Description: "The same, for whoever cannot set headers.", Schema: text(0, 128), Example: "1f3a5b7c-42"},
-			{Name: "last", In: "query", Description: "Begin with the last so many messages of the channels.", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(1.0), Maximum: new(100.0)}},
+			{Name: "last", In: "query", Description: "Begin with the last so many messages of the channels; 0: none, so with what comes next.", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(0.0), Maximum: new(100.0)}},
 			{Name: "since", In: "query", Description: "`earliest`, a time (RFC 3339), or how long ago (`-10m`).", Schema: text(1, 64), Example: "-10m"},
 			{
 				Name: "envelope", In: "query", Description: "`1`: every message comes without an event name, as `{id, position, at, channel, type, data}`.",
@@ -60,7 +60,7 @@ func addStrangers(doc *huma.OpenAPI) {
 				Schema:  &huma.Schema{Type: huma.TypeString},
 				Example: "event: payment_success\nid: 1f3a5b7c-42\ndata: {\"amount\":1200}\n\n",
 			}},
-		}}, 400, 401, 403, 404, 405, 429, 503),
+		}}, 400, 401, 403, 404, 405, 422, 429, 503),
 	})
 }
 

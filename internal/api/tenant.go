@@ -44,17 +44,17 @@ type Limits struct {
 	WebhooksPerSecond     *int `json:"webhooks_per_second,omitempty" minimum:"0" doc:"Verified webhooks."`
 	WebhooksBurst         *int `json:"webhooks_burst,omitempty" minimum:"0"`
 	BodyBytes             *int `json:"body_bytes,omitempty" minimum:"0" maximum:"67108864" doc:"Of one webhook."`
-	Connections           *int `json:"connections,omitempty" minimum:"0"`
-	ConnectionsPerSubject *int `json:"connections_per_subject,omitempty" minimum:"0"`
-	ConnectionsPerAddress *int `json:"connections_per_address,omitempty" minimum:"0"`
+	Connections           *int `json:"connections,omitempty" minimum:"0" doc:"Stored; has no effect yet."`
+	ConnectionsPerSubject *int `json:"connections_per_subject,omitempty" minimum:"0" doc:"Stored; has no effect yet."`
+	ConnectionsPerAddress *int `json:"connections_per_address,omitempty" minimum:"0" doc:"Stored; has no effect yet."`
 	ChannelsPerConnection *int `json:"channels_per_connection,omitempty" minimum:"0"`
-	ConnectsPerSecond     *int `json:"connects_per_second,omitempty" minimum:"0"`
-	PublishesPerSecond    *int `json:"publishes_per_second,omitempty" minimum:"0"`
+	ConnectsPerSecond     *int `json:"connects_per_second,omitempty" minimum:"0" doc:"Stored; has no effect yet."`
+	PublishesPerSecond    *int `json:"publishes_per_second,omitempty" minimum:"0" doc:"Stored; has no effect yet."`
 	Endpoints             *int `json:"endpoints,omitempty" minimum:"0"`
 	Routes                *int `json:"routes,omitempty" minimum:"0"`
 	Issuers               *int `json:"issuers,omitempty" minimum:"0"`
-	StateKeys             *int `json:"state_keys,omitempty" minimum:"0" doc:"Of one channel."`
-	GenerationsOpen       *int `json:"generations_open,omitempty" minimum:"0"`
+	StateKeys             *int `json:"state_keys,omitempty" minimum:"0" doc:"Of one channel. Stored; has no effect yet."`
+	GenerationsOpen       *int `json:"generations_open,omitempty" minimum:"0" doc:"Stored; has no effect yet."`
 }
 
 func fromTenant(t hub.Tenant) Tenant {
