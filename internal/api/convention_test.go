@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +106,7 @@ func TestForm(t *testing.T) {
 		{"not of the list", hub.Invalid, 422, object{"name": "x", "scopes": []string{canary}}, nil, []string{"body.scopes[0]"}},
 		{"not a time", hub.Invalid, 422, object{"name": "x", "scopes": []string{"config:read"}, "expires_at": canary}, nil, []string{"body.expires_at"}},
 		{"a form", hub.UnsupportedMedia, 415, `name=x`, []string{"Content-Type", "application/x-www-form-urlencoded"}, nil},
+		{"compressed", hub.CompressedBody, 415, "\x1f\x8b" + canary, []string{"Content-Encoding", "gzip"}, nil},
 		{"too large", hub.TooLarge, 413, `"` + strings.Repeat("x", 300<<10) + `"`, nil, nil},
 	}
 	for _, test := range tests {
@@ -140,6 +142,7 @@ func TestForm(t *testing.T) {
 	}
 	w.must(t, 201, "POST", path, w.acme, `{"name":"x","scopes":["config:read"]}`, "Content-Type", "application/json; charset=utf-8")
 	w.must(t, 201, "POST", path, w.acme, `{"name":"x","scopes":["config:read"]}`, "Content-Type", "")
+	w.must(t, 201, "POST", path, w.acme, `{"name":"x","scopes":["config:read"]}`, "Content-Encoding", "identity")
 	w.must(t, 200, "PATCH", "/v1/tenants/acme/settings", w.acme, `{}`, "Content-Type", "application/merge-patch+json")
 	w.refused(t, hub.UnsupportedMedia, "POST", path, w.acme, `{}`, "Content-Type", "application/merge-patch+json")
 	w.refused(t, hub.NotFound, "GET", "/v1/nonsense", w.acme, nil)
@@ -148,6 +151,91 @@ func TestForm(t *testing.T) {
 	}
 	if r := w.must(t, 200, "GET", "/v1/me", w.acme, nil, "X-Request-Id", "mine.1"); r.header.Get("X-Request-Id") != "mine.1" {
 		t.Errorf("request id: %v", r.header)
+	}
+}
+
+// TestForm_Bodiless sends a body to every operation that takes none: it is refused as an unknown field is elsewhere,
+// and nothing is done. An empty object is as good as no body.
+func TestForm_Bodiless(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	own := w.furnish(t, "acme")
+	before := w.contents(t)
+	var bodiless []documented
+	for _, op := range operations(t, w.served(t)) {
+		if !strings.HasPrefix(op.path, "/v1/") || op.body["requestBody"] != nil {
+			continue
+		}
+		op.path = strings.NewReplacer("{tenant}", "acme", "{provider}", "stripe").Replace(op.path)
+		for name, id := range own.ids {
+			op.path = strings.ReplaceAll(op.path, "{"+name+"}", id)
+		}
+		if strings.Contains(op.path, "{") {
+			t.Errorf("%s: furnish has nothing for it", op)
+		}
+		for _, status := range []string{"413", "415", "422"} {
+			if op.body["responses"].(object)[status] == nil {
+				t.Errorf("%s: %s is not documented", op, status)
+			}
+		}
+		bodiless = append(bodiless, op)
+	}
+	for _, op := range bodiless {
+		for _, test := range []struct {
+			body, location string
+			code           hub.Code
+		}{
+			{`{"x":"y"}`, "body.x", hub.Invalid},
+			{strings.Repeat(`{"x":`, 9000) + "1" + strings.Repeat("}", 9000), "body.x", hub.Invalid},
+			{`[]`, "body", hub.Invalid},
+			{`"str"`, "body", hub.Invalid},
+			{`null`, "body", hub.Invalid},
+			{`{`, "", hub.Malformed},
+		} {
+			r := w.refused(t, test.code, op.method, op.path, w.operator, test.body)
+			if got := strings.Join(r.locations(), " "); got != test.location {
+				t.Errorf("%s with %.10s: location %q", op, test.body, got)
+			}
+		}
+		w.refused(t, hub.UnknownParameter, op.method, op.path+"?nonsense=1", w.operator, `{"x":"y"}`)
+	}
+	if len(bodiless) < 30 {
+		t.Errorf("walked %d operations", len(bodiless))
+	}
+	if diff := cmp.Diff(before, w.contents(t)); diff != "" {
+		t.Errorf("something changed: %s", diff)
+	}
+	slices.SortStableFunc(bodiless, func(a, b documented) int { return strings.Compare(b.method, a.method) }) // DELETE comes last
+	for _, op := range bodiless {
+		for _, body := range []any{`{}`, nil} {
+			r := w.send(t, op.method, op.path, w.operator, body)
+			if r.status == 400 || r.status == 415 || slices.ContainsFunc(r.locations(), func(at string) bool { return strings.HasPrefix(at, "body") }) {
+				t.Errorf("%s with %v: %d %s", op, body, r.status, r.raw)
+			}
+		}
+	}
+}
+
+// TestForm_Bounded sends what is wrong in thousands of places, and in one with a very long name.
+func TestForm_Bounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	endpoint := w.furnish(t, "acme").ids["endpoint"]
+	many := object{}
+	for i := range 20_000 {
+		many[fmt.Sprintf("x%d", i)] = 1
+	}
+	for _, path := range []string{"/v1/tenants/acme/keys", "/v1/tenants/acme/endpoints/" + endpoint + "/rotate-url"} {
+		r := w.refused(t, hub.Invalid, "POST", path, w.acme, many)
+		if detail := r.text(t, "detail"); len(r.locations()) != 20 || !strings.Contains(detail, " more than the 20 errors listed)") {
+			t.Errorf("%s: %d errors, %s", path, len(r.locations()), detail)
+		}
+		long := w.refused(t, hub.Invalid, "POST", path, w.acme, object{strings.Repeat("x", 200_000): 1})
+		for _, r := range []reply{r, long} {
+			if len(r.raw) > 10_000 {
+				t.Errorf("%s: a problem of %d bytes", path, len(r.raw))
+			}
+		}
 	}
 }
 

@@ -66,21 +66,13 @@ func changes(method string) bool {
 	return method == http.MethodPut || method == http.MethodPatch || method == http.MethodDelete
 }
 
-func takesBody(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
-}
-
 // statuses are those of the problems that an operation can answer with.
 func statuses(op *operation) []int {
-	codes := append([]hub.Code{hub.Malformed, hub.Unauthenticated, hub.ScopeMissing, hub.Internal, hub.Unavailable}, op.refuses...)
+	codes := append([]hub.Code{
+		hub.Malformed, hub.Unauthenticated, hub.ScopeMissing, hub.TooLarge, hub.UnsupportedMedia, hub.Invalid, hub.Internal, hub.Unavailable,
+	}, op.refuses...)
 	if strings.Contains(op.path, "{") {
 		codes = append(codes, hub.NotFound)
-	}
-	if takesBody(op.method) {
-		codes = append(codes, hub.TooLarge, hub.UnsupportedMedia, hub.Invalid)
-	}
-	if op.method == http.MethodGet {
-		codes = append(codes, hub.Invalid)
 	}
 	if op.method == http.MethodPost {
 		codes = append(codes, hub.IdempotencyInFlight)

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/tributary-hub/tributary/internal/auth"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -86,10 +89,14 @@ func (c *call) need(scopes ...hub.Scope) error {
 }
 
 // takeBody reads the body and checks that it is JSON. It is read here so that its bytes are known to whoever
-// compares requests, and because what huma says of unreadable JSON repeats it.
+// compares requests, and because what huma says of unreadable JSON repeats it. Of an operation that takes none it is
+// read too: nothing that was sent is passed over.
 func (c *call) takeBody() error {
-	if c.r.Method == http.MethodGet || c.r.Method == http.MethodHead || c.r.Method == http.MethodDelete {
+	if c.r.Body == http.NoBody {
 		return nil
+	}
+	if encoding := c.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return hub.Errorf(hub.CompressedBody, "compressed bodies are not taken")
 	}
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyTimeout)) // where the server has none, it waits
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, c.op.body))
@@ -111,6 +118,26 @@ func (c *call) takeBody() error {
 		return err
 	}
 	return checkText(body, c.op.raw)
+}
+
+// checkBodiless refuses a body that the operation would not look at, as the fields that it does not know are refused
+// elsewhere. An empty object says nothing, and many clients send one.
+func (c *call) checkBodiless() error {
+	if !c.op.bodiless || len(c.body) == 0 {
+		return nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(c.body, &members); err != nil || members == nil {
+		return hub.FieldErrorf("body", "%s", validation.MsgExpectedObject)
+	}
+	var unknown []hub.FieldError
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		unknown = append(unknown, hub.FieldError{Location: "body." + name, Message: validation.MsgUnexpectedProperty})
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	return about(hub.Invalid, "", unknown)
 }
 
 func (c *call) checkContentType() error {

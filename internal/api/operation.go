@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -32,6 +33,8 @@ type operation struct {
 	raw     bool        // the body may hold a webhook's, NUL characters and all; nothing of it is stored
 	ownForm bool        // handle checks the body's form
 	refuses []hub.Code  // beside those that follow from the rest
+
+	bodiless bool // it takes no body; register sees that by its input
 }
 
 // maxBody is the most bytes of a body where an operation says nothing else.
@@ -80,11 +83,16 @@ func register[I, O any](a *API, op operation, handle func(context.Context, *call
 	if op.body == 0 {
 		op.body = maxBody
 	}
+	_, takesBody := reflect.TypeFor[I]().FieldByName("Body")
+	op.bodiless = !takesBody
 	described := describe[O](a.huma.OpenAPI().Components.Schemas, &op)
 	described.Middlewares = huma.Middlewares{a.guard(&op)}
 	huma.Register(a.huma, described, func(ctx context.Context, in *I) (*output, error) {
 		c := ctx.Value(callKey{}).(*call)
 		answer, err := a.once(ctx, c, func(ctx context.Context) (answer, error) {
+			if err := c.checkBodiless(); err != nil { // after huma's look at the query, as elsewhere
+				return answer{}, err
+			}
 			out, err := handle(ctx, c, in)
 			if err != nil {
 				return answer{}, err

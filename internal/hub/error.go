@@ -29,7 +29,7 @@ const (
 	AnswerExpired       Code = "answer_expired"         // 409: the first answer held a secret and is gone
 	PreconditionFailed  Code = "precondition_failed"    // 412: If-Match names another version
 	TooLarge            Code = "body_too_large"         // 413
-	CompressedBody      Code = "compressed_body"        // 415: webhooks are taken as sent, uncompressed
+	CompressedBody      Code = "compressed_body"        // 415: bodies are taken as they are, uncompressed
 	UnsupportedMedia    Code = "unsupported_media_type" // 415
 	Misdirected         Code = "misdirected_request"    // 421: a Host that this listener does not serve
 	Invalid             Code = "invalid"                // 422: understood and not acceptable; Fields say where

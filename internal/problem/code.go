@@ -118,8 +118,8 @@ var codes = []Entry{
 	},
 	{
 		Code: hub.CompressedBody, Status: http.StatusUnsupportedMediaType, Title: "Compressed body",
-		Meaning: "The webhook's body is compressed, and the signature is made over what is inside.",
-		Remedy:  "Turn compression off at the provider, or in the proxy that adds it.",
+		Meaning: "The body is compressed, and the hub takes bodies as they are: a webhook's signature is made over what is inside.",
+		Remedy:  "Turn compression off at the provider or in the client, or in the proxy that adds it.",
 	},
 	{
 		Code: hub.UnsupportedMedia, Status: http.StatusUnsupportedMediaType, Title: "Unsupported media type",
