@@ -205,11 +205,13 @@ func TestRoutes_TestNamesEveryMistake(t *testing.T) {
 		{"an empty name", object{"route": "", "event": object{"body": ""}}, map[string]string{"body.route": "is too short: its length is at least 1"}},
 		{"a member that is nowhere", object{"route": good, "event": object{"body": ""}, "evnt": 1}, map[string]string{"body.evnt": unknown}},
 		{
-			"the route's form", object{"route": object{"match": "true", "channels": []string{}, "chanels": 1}, "event": object{"body": ""}},
+			"the route's form",
+			object{"route": object{"match": "true", "channels": []string{}, "chanels": 1}, "event": object{"body": ""}},
 			map[string]string{"body.route.channels": "at least 1 is needed", "body.route.chanels": unknown},
 		},
 		{
-			"both", object{"route": object{"match": "event.type = 'a'", "channels": []string{"a"}}, "event": object{"type": 7}},
+			"both",
+			object{"route": object{"match": "event.type = 'a'", "channels": []string{"a"}}, "event": object{"type": 7}},
 			map[string]string{
 				"body.route.match": "1:12: compare with ==", "body.event.body": required, "body.event.type": "must be text",
 			},
