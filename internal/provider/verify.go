@@ -3,8 +3,8 @@ package provider
 import (
 	"context"
 	"net/http"
-	"strings"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/hub"
