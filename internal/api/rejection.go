@@ -134,7 +134,7 @@ func (a *API) retryRejection(ctx context.Context, c *call, in *RejectionPath) (R
 			return Retried{Event: r.Retried, Duplicate: true}, err
 		}
 	}
-	event, err := a.verifyRejection(ctx, c, r, e, secrets)
+	event, err := a.verifyRejection(c, r, e, secrets)
 	if err != nil {
 		return Retried{}, err
 	}
@@ -200,7 +200,7 @@ func (a *API) hasEvent(ctx context.Context, c *call, id hub.EventID) (bool, erro
 }
 
 // verifyRejection judges the webhook by the secrets of today and the clock of its arrival, and makes its event.
-func (a *API) verifyRejection(ctx context.Context, c *call, r store.Rejected, e hub.Endpoint, secrets []provider.Secret) (hub.Event, error) {
+func (a *API) verifyRejection(c *call, r store.Rejected, e hub.Endpoint, secrets []provider.Secret) (hub.Event, error) {
 	if r.Truncated {
 		return hub.Event{}, hub.Errorf(hub.Conflict, "only the beginning of its body was kept")
 	}
@@ -214,7 +214,7 @@ func (a *API) verifyRejection(ctx context.Context, c *call, r store.Rejected, e 
 	}
 	now := a.o.Now()
 	secrets = slices.DeleteFunc(secrets, func(s provider.Secret) bool { return !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt) })
-	v := p.Verify(ctx, provider.Request{Method: http.MethodPost, Header: header, Body: body, Secrets: secrets, Config: e.Config, At: r.ReceivedAt})
+	v := p.Verify(provider.Request{Method: http.MethodPost, Header: header, Body: body, Secrets: secrets, Config: e.Config, At: r.ReceivedAt})
 	switch {
 	case v.Fault != nil:
 		return hub.Event{}, v.Fault

@@ -96,11 +96,10 @@ func (in WebhookRequest) request(now time.Time) (provider.Request, error) {
 	if err != nil {
 		return provider.Request{}, err
 	}
-	query, err := url.ParseQuery(in.Query)
-	if err != nil {
+	if _, err := url.ParseQuery(in.Query); err != nil { // no scheme reads it, but what is pasted is to be a request
 		return provider.Request{}, hub.FieldErrorf("body.query", "is not a query string")
 	}
-	r := provider.Request{Method: firstOf(in.Method, http.MethodPost), Query: query, Header: headerOf(in.Headers), Body: body, At: now}
+	r := provider.Request{Method: firstOf(in.Method, http.MethodPost), Header: headerOf(in.Headers), Body: body, At: now}
 	if in.ReceivedAt != nil {
 		r.At = *in.ReceivedAt
 	}
@@ -149,13 +148,12 @@ func (a *API) verify(ctx context.Context, c *call, in *VerifyRequest) (WebhookVe
 		return WebhookVerdict{}, err
 	}
 	request.Config = e.Config
-	v := p.Verify(ctx, request)
+	v := p.Verify(request)
 	if v.Fault != nil {
 		return WebhookVerdict{}, v.Fault
 	}
-	explanation := p.Explain(request) //nolint:contextcheck // it computes and asks nobody
 	out := WebhookVerdict{
-		OK: v.OK, Cause: v.Cause, Explanation: explanation, Secret: v.Secret, Candidates: orEmpty(v.Candidates),
+		OK: v.OK, Cause: v.Cause, Explanation: p.Explain(request), Secret: v.Secret, Candidates: orEmpty(v.Candidates),
 		Type: v.Type, ProviderID: v.ProviderID, Handshake: v.Handshake != nil,
 	}
 	if !v.SignedAt.IsZero() {

@@ -186,7 +186,7 @@ func (a *API) testRoute(ctx context.Context, c *call, in *RouteTestRequest) (Rou
 	var event hub.Event
 	var endpoint string
 	if p := in.Body.Event.pasted; p != nil {
-		event, endpoint = a.pastedEvent(ctx, c, *p), p.Endpoint
+		event, endpoint = a.pastedEvent(c, *p), p.Endpoint
 	}
 	_, err := read(ctx, a, c, func(tx *store.Tx) (_ nothing, err error) {
 		if in.Body.Route.fields == nil {
@@ -232,7 +232,7 @@ func (a *API) storedEvent(ctx context.Context, c *call, tx *store.Tx, name strin
 }
 
 // pastedEvent makes an event of what somebody wrote down.
-func (a *API) pastedEvent(ctx context.Context, c *call, in PastedEvent) hub.Event {
+func (a *API) pastedEvent(c *call, in PastedEvent) hub.Event {
 	e := hub.Event{
 		Tenant: c.tenant, ID: hub.NewID[hub.EventID](), Provider: in.Provider, Type: in.Type, ProviderID: in.ProviderID,
 		ReceivedAt: a.o.Now(), Verified: true, Header: headerOf(in.Headers), Body: in.Body,
@@ -248,7 +248,7 @@ func (a *API) pastedEvent(ctx context.Context, c *call, in PastedEvent) hub.Even
 		e.Verified = *in.Verified
 	}
 	if p, ok := provider.Get(in.Provider); ok {
-		v := p.Verify(ctx, provider.Request{Method: http.MethodPost, Header: e.Header, Body: e.Body, At: e.ReceivedAt}) // for type and id alone
+		v := p.Verify(provider.Request{Method: http.MethodPost, Header: e.Header, Body: e.Body, At: e.ReceivedAt}) // for type and id alone
 		e.Type, e.ProviderID = firstOf(e.Type, v.Type), firstOf(e.ProviderID, v.ProviderID)
 		e.Body = p.Redact(e.Body)
 		hide(p, e.Header)

@@ -171,7 +171,7 @@ func newYardstick(ctx context.Context, devJSON string) (http.Handler, func(), er
 			return
 		}
 		now := time.Now()
-		v := stripe.Verify(r.Context(), provider.Request{Method: r.Method, Header: r.Header, Body: body, Secrets: secrets, At: now})
+		v := stripe.Verify(provider.Request{Method: r.Method, Header: r.Header, Body: body, Secrets: secrets, At: now})
 		if !v.OK {
 			http.Error(w, "unverified", http.StatusUnauthorized)
 			return

@@ -116,7 +116,7 @@ func refusal(ep *directory.Endpoint) error {
 // verify judges the request by the secrets that are known here, and where none fits, by those that Postgres has. A
 // secret that does not open makes a mismatch our fault.
 func (h *Handler) verify(ctx context.Context, ep *directory.Endpoint, r *http.Request, body []byte, at time.Time) (*directory.Endpoint, provider.Verdict, error) {
-	verdict := ep.Provider.Verify(ctx, requestOf(ep, r, body, at))
+	verdict := ep.Provider.Verify(requestOf(ep, r, body, at))
 	if verdict.Fault != nil {
 		return nil, provider.Verdict{}, verdict.Fault
 	}
@@ -131,7 +131,7 @@ func (h *Handler) verify(ctx context.Context, ep *directory.Endpoint, r *http.Re
 		return nil, provider.Verdict{}, err
 	}
 	if newest != ep {
-		verdict = newest.Provider.Verify(ctx, requestOf(newest, r, body, at))
+		verdict = newest.Provider.Verify(requestOf(newest, r, body, at))
 	}
 	if verdict.Fault != nil {
 		return nil, provider.Verdict{}, verdict.Fault
@@ -144,7 +144,6 @@ func (h *Handler) verify(ctx context.Context, ep *directory.Endpoint, r *http.Re
 
 func requestOf(ep *directory.Endpoint, r *http.Request, body []byte, at time.Time) provider.Request {
 	return provider.Request{
-		Method: r.Method, Query: r.URL.Query(), Header: r.Header, Body: body,
-		Secrets: ep.Secrets, At: at,
+		Method: r.Method, Header: r.Header, Body: body, Secrets: ep.Secrets, At: at,
 	}
 }

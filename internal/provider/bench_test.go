@@ -43,7 +43,7 @@ func BenchmarkVerify(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				if v := configured.Verify(b.Context(), r); !v.OK {
+				if v := configured.Verify(r); !v.OK {
 					b.Fatal(v.Cause)
 				}
 			}

@@ -1,7 +1,6 @@
 package provider_test
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -34,7 +33,7 @@ func dedupOf(t interface {
 	if err != nil {
 		t.Fatalf("sign: %v", err)
 	}
-	v := p.Verify(context.Background(), provider.Request{
+	v := p.Verify(provider.Request{
 		Method: http.MethodPost, Header: h, Body: []byte(d.body), At: d.signed, Secrets: []provider.Secret{active(secret)},
 	})
 	if !v.OK {
@@ -281,7 +280,7 @@ func TestDedup_MissingHeader(t *testing.T) {
 	t.Parallel()
 	r, _ := signed(t, "github", `{}`, provider.SignOptions{Type: "ping"})
 	r.Header.Del("X-GitHub-Delivery")
-	v := get(t, "github").Verify(t.Context(), r)
+	v := get(t, "github").Verify(r)
 	if !v.OK || v.Dedup.Keep != 5*time.Minute {
 		t.Errorf("OK %t, kept %s (%v)", v.OK, v.Dedup.Keep, slices.Sorted(maps.Keys(r.Header)))
 	}

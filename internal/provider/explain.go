@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +15,7 @@ import (
 // some dozens of verifications and is for the slow lane. No sentence holds a secret or a signature; of the request it
 // has names of headers and the signed time.
 func (p *Provider) Explain(r Request) []string {
-	v := p.Verify(context.Background(), r)
+	v := p.Verify(r)
 	switch {
 	case v.Fault != nil:
 		return []string{"The endpoint's configuration cannot be used: " + v.Fault.Error() + "."}

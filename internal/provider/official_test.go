@@ -83,7 +83,7 @@ func TestOfficialSigners(t *testing.T) {
 			t.Parallel()
 			p, _ := provider.Get(s.provider)
 			verify := func(body []byte, secret string) provider.Verdict {
-				return p.Verify(t.Context(), provider.Request{
+				return p.Verify(provider.Request{
 					Method: "POST", Header: s.header, Body: body, At: s.at,
 					Secrets: []provider.Secret{{ID: hub.NewID[hub.SecretID](), Value: []byte(secret)}},
 				})

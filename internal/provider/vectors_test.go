@@ -128,7 +128,7 @@ func runVectors(t *testing.T, file string) map[string]int {
 
 func (v *vector) check(t *testing.T, p *provider.Provider, r provider.Request) {
 	t.Helper()
-	got := p.Verify(t.Context(), r)
+	got := p.Verify(r)
 	if got.Fault != nil {
 		t.Fatalf("%s: %v", v.Why, got.Fault)
 	}

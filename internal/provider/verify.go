@@ -1,9 +1,7 @@
 package provider
 
 import (
-	"context"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -14,7 +12,6 @@ import (
 // A Request is a webhook as it came in.
 type Request struct {
 	Method  string
-	Query   url.Values
 	Header  http.Header // names in canonical form
 	Body    []byte      // raw
 	Secrets []Secret    // of the endpoint, opened: active ones and candidates, expired or not
@@ -52,8 +49,8 @@ func (v Verdict) Err() error {
 	return err
 }
 
-// Verify decides about a request. Nothing is fetched for the schemes that need no key but the endpoint's own.
-func (p *Provider) Verify(_ context.Context, r Request) Verdict {
+// Verify decides about a request, by computing alone: no scheme here needs a key that is not the endpoint's own.
+func (p *Provider) Verify(r Request) Verdict {
 	p, err := p.with(r.Config)
 	if err != nil {
 		return Verdict{Fault: hub.Errorf(hub.Unavailable, "the endpoint's configuration cannot be used: %w", err)}
