@@ -192,7 +192,7 @@ func TestClient_NoProxy(t *testing.T) {
 		return
 	}
 	proxy := newRemote(t, false, hello)
-	again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestClient_NoProxy$", "-test.count=1") //nolint:gosec // this very program
+	again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestClient_NoProxy$", "-test.count=1")
 	again.Env = append(os.Environ(), "EGRESS_TEST_PROXIED=1", "HTTP_PROXY="+proxy.URL, "HTTPS_PROXY="+proxy.URL, "NO_PROXY=", "no_proxy=")
 	if out, err := again.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
