@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/server"
@@ -12,6 +13,9 @@ import (
 func (a *App) CheckDatabase(ctx context.Context, db *store.Store) error {
 	return a.checkDatabase(ctx, db)
 }
+
+// Quieted is what River logs to.
+func Quieted(behind slog.Handler) slog.Handler { return quieted{behind} }
 
 // Readiness is what must hold for the process to be sent requests.
 func (a *App) Readiness(db *store.Store, l *backplane.Listener) []server.Check {

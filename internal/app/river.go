@@ -21,7 +21,7 @@ func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger)
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		ID:                          id,
 		Schema:                      store.RiverSchema,
-		Logger:                      slog.New(atLeast{Handler: log.Handler(), level: slog.LevelWarn}), // it counts its jobs every minute
+		Logger:                      slog.New(quieted{log.Handler()}),
 		Queues:                      worker.Queues(),
 		Workers:                     w.Workers(),
 		PeriodicJobs:                worker.Periodic(),
@@ -40,24 +40,34 @@ func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger)
 	return client, nil
 }
 
-// atLeast passes on what is that grave or graver.
-type atLeast struct {
-	slog.Handler
+// quieted takes all but errors down to debug: River speaks of its own affairs, such as who leads its maintenance, in
+// words that tell an operator nothing.
+type quieted struct{ slog.Handler }
 
-	level slog.Level
+func lowered(level slog.Level) slog.Level {
+	if level < slog.LevelError {
+		return min(level, slog.LevelDebug)
+	}
+	return level
 }
 
-// Enabled asks the handler behind too.
-func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.level && h.Handler.Enabled(ctx, level)
+// Enabled asks the handler behind for the level that it will get.
+func (h quieted) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.Handler.Enabled(ctx, lowered(level))
 }
 
-// WithAttrs keeps the level: River gives each of its services a logger of its own.
-func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return atLeast{Handler: h.Handler.WithAttrs(attrs), level: h.level}
+// Handle passes the record on at that level.
+func (h quieted) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = lowered(r.Level)
+	return h.Handler.Handle(ctx, r)
 }
 
-// WithGroup keeps the level.
-func (h atLeast) WithGroup(name string) slog.Handler {
-	return atLeast{Handler: h.Handler.WithGroup(name), level: h.level}
+// WithAttrs stays quieted: River gives each of its services a logger of its own.
+func (h quieted) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quieted{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup stays quieted.
+func (h quieted) WithGroup(name string) slog.Handler {
+	return quieted{h.Handler.WithGroup(name)}
 }
