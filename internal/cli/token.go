@@ -15,7 +15,7 @@ import (
 type tokenCommand struct {
 	Sub   string        `default:"demo" help:"Whom the token is about."`
 	Claim []string      `placeholder:"NAME=VALUE" sep:"none" help:"A further claim; a value that is JSON is taken as such, other values are text. Repeatable."`
-	TTL   time.Duration `name:"ttl" default:"1h" help:"How long it is good; a negative one has expired."`
+	TTL   time.Duration `name:"ttl" default:"1h" help:"How long it is good; a negative one, --ttl=-5m, has expired."`
 }
 
 // Help is shown below the flags.
