@@ -59,7 +59,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, a *access) {
 		refuse(w, r, handler)
 		return
 	}
-	s.mux.ServeHTTP(w, r)
+	s.mux.ServeHTTP(w, r) // not handler's: only the mux that serves gives r its path values
 }
 
 // refuse says as a problem what a mux's own handler says as plain text: 404, or 405 with its Allow header. A path
