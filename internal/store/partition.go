@@ -26,7 +26,7 @@ func IsBusy(err error) bool { return errors.Is(err, errBusy) }
 // MakePartitions makes the partitions of each day (of UTC) from the one of from through that of until that are
 // missing, and says how many those were.
 func (p *Pipeline) MakePartitions(ctx context.Context, from, until time.Time) (made int, err error) {
-	for day := dayOf(from); !day.After(until); day = day.AddDate(0, 0, 1) {
+	for day := DayOf(from); !day.After(until); day = day.AddDate(0, 0, 1) {
 		for _, kind := range partitionKinds {
 			isNew, err := p.partition(ctx, `SELECT tributary.make_partition($1, $2::date)`, kind, day)
 			if err != nil {
@@ -47,7 +47,7 @@ func (p *Pipeline) DropPartition(ctx context.Context, part Partition) (dropped b
 }
 
 func (p *Pipeline) partition(ctx context.Context, query, kind string, day time.Time) (did bool, err error) {
-	day = dayOf(day)
+	day = DayOf(day)
 	err = p.pool.QueryRow(ctx, query, kind, day).Scan(&did)
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "55P03" {
 		return false, fmt.Errorf("%s of %s: %w", kind, day.Format(time.DateOnly), errBusy)
@@ -58,8 +58,8 @@ func (p *Pipeline) partition(ctx context.Context, query, kind string, day time.T
 	return did, nil
 }
 
-// dayOf is the beginning of the day in UTC: a time in another zone may be of another date.
-func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+// DayOf is the beginning of the day in UTC, by which partitions are made: a time in another zone may be of another date.
+func DayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 // A Partition is one day of one table.
 type Partition struct {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/store"
 )
 
 type metrics struct {
@@ -53,5 +55,5 @@ func (a *ahead) days() float64 {
 	if a.last.IsZero() {
 		return math.NaN()
 	}
-	return a.last.Sub(dayOf(a.now())).Hours() / 24
+	return a.last.Sub(store.DayOf(a.now())).Hours() / 24
 }

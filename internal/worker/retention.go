@@ -31,7 +31,7 @@ func (r *retention) Work(ctx context.Context, _ *river.Job[job.Retention]) error
 	if unlisted != nil {
 		return errors.Join(err, unlisted)
 	}
-	r.w.metrics.ahead.set(lastDay(partitions, dayOf(r.w.o.Now())))
+	r.w.metrics.ahead.set(lastDay(partitions, store.DayOf(r.w.o.Now())))
 	oldest := oldestDay(r.w.o.Now(), r.w.o.Retention)
 	for _, p := range partitions {
 		if p.Day.Before(oldest) {
@@ -46,16 +46,14 @@ func (r *retention) Work(ctx context.Context, _ *river.Job[job.Retention]) error
 // MakePartitions makes those that are missing, from yesterday, for ids of a clock behind ours, until a week ahead.
 // It is asked at start too: without today's nothing can be taken in.
 func MakePartitions(ctx context.Context, p *store.Pipeline, now time.Time) error {
-	today := dayOf(now)
+	today := store.DayOf(now)
 	_, err := p.MakePartitions(ctx, today.AddDate(0, 0, -1), today.AddDate(0, 0, partitionsAhead))
 	return err
 }
 
 func oldestDay(now time.Time, retention time.Duration) time.Time {
-	return dayOf(now.Add(-retention))
+	return store.DayOf(now.Add(-retention))
 }
-
-func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 // lastDay is the last day in a row from today that has the partitions of all kinds; the day before, where today has
 // not.
