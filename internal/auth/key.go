@@ -1,16 +1,14 @@
 package auth
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/tally"
 )
 
 // KeysOptions of Keys.
@@ -24,13 +22,8 @@ type KeysOptions struct {
 
 // Keys tells whose an API key is, and notes when each was last used.
 type Keys struct {
-	o KeysOptions
-
-	mu   sync.Mutex // guards used
-	used map[usedKey]time.Time
-
-	cancel  context.CancelFunc
-	stopped chan struct{}
+	o    KeysOptions
+	used *tally.Tally[usedKey, time.Time]
 }
 
 type usedKey struct {
@@ -46,8 +39,32 @@ func NewKeys(o KeysOptions) *Keys {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Keys{o: o, used: map[usedKey]time.Time{}}
+	return &Keys{o: o, used: newUsed(o)}
 }
+
+// newUsed notes of each key when it was used last.
+func newUsed(o KeysOptions) *tally.Tally[usedKey, time.Time] {
+	options := tally.Options{
+		Interval: o.Interval,
+		Failed: func(ctx context.Context, err error) {
+			o.Log.WarnContext(ctx, "last uses of keys not noted", "error", err)
+		},
+	}
+	last := func(_, later time.Time) time.Time { return later }
+	return tally.New(options, last, func(ctx context.Context, used map[usedKey]time.Time) error {
+		tenants, keys, at := make([]hub.TenantID, 0, len(used)), make([]hub.KeyID, 0, len(used)), make([]time.Time, 0, len(used))
+		for key, t := range used {
+			tenants, keys, at = append(tenants, key.tenant), append(keys, key.key), append(at, t)
+		}
+		return o.Pipeline.TouchKeys(ctx, tenants, keys, at)
+	})
+}
+
+// Start begins to note uses.
+func (k *Keys) Start(ctx context.Context) error { return k.used.Start(ctx) }
+
+// Stop notes what is left and ends.
+func (k *Keys) Stop(ctx context.Context) error { return k.used.Stop(ctx) }
 
 // Authenticate says whose the key of that value is. hub.Unauthenticated where it is malformed, unknown, revoked or
 // expired, without saying which; hub.TenantSuspended where its tenant is; hub.Unavailable where nobody can tell.
@@ -73,72 +90,10 @@ func (k *Keys) Authenticate(ctx context.Context, value string) (hub.Principal, e
 			return hub.Principal{}, hub.Errorf(hub.TenantSuspended, "the tenant is suspended")
 		}
 	}
-	k.note(usedKey{p.Tenant, p.Key}, now)
+	k.used.Add(usedKey{p.Tenant, p.Key}, now)
 	return p, nil
 }
 
 func badKey() error {
 	return hub.Errorf(hub.Unauthenticated, "the API key is not a valid one: it is mistyped, unknown, revoked or expired")
-}
-
-func (k *Keys) note(key usedKey, now time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.used[key] = now
-}
-
-// Start begins to note uses.
-func (k *Keys) Start(ctx context.Context) error {
-	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	k.stopped = make(chan struct{})
-	go func() {
-		defer close(k.stopped)
-		ticker := time.NewTicker(k.o.Interval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-				if err := k.flush(ctx); err != nil && ctx.Err() == nil {
-					k.o.Log.WarnContext(ctx, "last uses of keys not noted", "error", err)
-				}
-			}
-		}
-	}()
-	return nil
-}
-
-// Stop notes what is left and ends.
-func (k *Keys) Stop(ctx context.Context) error {
-	if k.cancel == nil {
-		return nil
-	}
-	k.cancel()
-	select {
-	case <-k.stopped:
-		return k.flush(ctx)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// flush writes in the order of ids: two nodes that update the same keys would deadlock otherwise.
-func (k *Keys) flush(ctx context.Context) error {
-	k.mu.Lock()
-	keys := make([]usedKey, 0, len(k.used))
-	for key := range k.used {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b usedKey) int { return cmp.Compare(string(a.key[:]), string(b.key[:])) })
-	tenants, ids, at := make([]hub.TenantID, len(keys)), make([]hub.KeyID, len(keys)), make([]time.Time, len(keys))
-	for i, key := range keys {
-		tenants[i], ids[i], at[i] = key.tenant, key.key, k.used[key]
-	}
-	clear(k.used)
-	k.mu.Unlock()
-	if len(keys) == 0 {
-		return nil
-	}
-	return k.o.Pipeline.TouchKeys(ctx, tenants, ids, at)
 }

@@ -3,7 +3,9 @@ package ingest
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/tally"
 )
 
 // NotebookOptions of a Notebook.
@@ -34,9 +37,7 @@ type Notebook struct {
 	queue   chan rejected
 	held    atomic.Int64 // bytes of the bodies in queue
 	senders *meter.Senders
-
-	mu   sync.Mutex // guards uses
-	uses map[hub.SecretID]store.SecretUse
+	uses    *tally.Tally[hub.SecretID, store.SecretUse]
 
 	stop    chan struct{}
 	once    sync.Once
@@ -69,9 +70,24 @@ func NewNotebook(o NotebookOptions) *Notebook {
 		o.Now = time.Now
 	}
 	return &Notebook{
-		o: o, queue: make(chan rejected, queueRejected), senders: meter.NewSenders(o.Now),
-		uses: map[hub.SecretID]store.SecretUse{}, stop: make(chan struct{}),
+		o: o, queue: make(chan rejected, queueRejected), senders: meter.NewSenders(o.Now), uses: newUses(o), stop: make(chan struct{}),
 	}
+}
+
+func newUses(o NotebookOptions) *tally.Tally[hub.SecretID, store.SecretUse] {
+	options := tally.Options{
+		Interval: o.Interval,
+		Failed: func(ctx context.Context, err error) {
+			o.Log.WarnContext(ctx, "uses of secrets not counted", "error", err)
+		},
+	}
+	add := func(sum, more store.SecretUse) store.SecretUse {
+		more.Matches += sum.Matches
+		return more
+	}
+	return tally.New(options, add, func(ctx context.Context, counts map[hub.SecretID]store.SecretUse) error {
+		return o.Pipeline.CountSecretUses(ctx, slices.Collect(maps.Values(counts)))
+	})
 }
 
 // Start begins to write.
@@ -81,7 +97,7 @@ func (n *Notebook) Start(ctx context.Context) error {
 		defer close(n.stopped)
 		n.write(context.WithoutCancel(ctx))
 	}()
-	return nil
+	return n.uses.Start(ctx)
 }
 
 // Stop writes what is there and ends.
@@ -92,7 +108,7 @@ func (n *Notebook) Stop(ctx context.Context) error {
 	}
 	select {
 	case <-n.stopped:
-		return nil
+		return n.uses.Stop(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -124,38 +140,26 @@ func (n *Notebook) enqueue(r rejected) {
 
 // used counts the secrets that matched, candidates too.
 func (n *Notebook) used(ep *directory.Endpoint, v provider.Verdict, at time.Time) {
-	if v.Secret.IsZero() && len(v.Candidates) == 0 {
-		return
+	count := func(id hub.SecretID) {
+		n.uses.Add(id, store.SecretUse{Tenant: ep.Tenant.ID, Secret: id, Matches: 1, LastAt: at})
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	if !v.Secret.IsZero() {
-		n.countLocked(ep.Tenant.ID, v.Secret, at)
+		count(v.Secret)
 	}
 	for _, id := range v.Candidates {
-		n.countLocked(ep.Tenant.ID, id, at)
+		count(id)
 	}
-}
-
-func (n *Notebook) countLocked(tenant hub.TenantID, id hub.SecretID, at time.Time) {
-	use := n.uses[id]
-	n.uses[id] = store.SecretUse{Tenant: tenant, Secret: id, Matches: use.Matches + 1, LastAt: at}
 }
 
 func (n *Notebook) write(ctx context.Context) {
-	ticker := time.NewTicker(n.o.Interval)
-	defer ticker.Stop()
 	for {
 		select {
 		case r := <-n.queue:
 			n.writeRejections(ctx, r)
-		case <-ticker.C:
-			n.writeUses(ctx)
 		case <-n.stop:
 			for len(n.queue) > 0 {
 				n.writeRejections(ctx, <-n.queue)
 			}
-			n.writeUses(ctx)
 			return
 		}
 	}
@@ -212,22 +216,4 @@ func (n *Notebook) seal(purpose secret.Purpose, r store.Rejected, value []byte) 
 		return nil
 	}
 	return sealed
-}
-
-func (n *Notebook) writeUses(ctx context.Context) {
-	n.mu.Lock()
-	uses := make([]store.SecretUse, 0, len(n.uses))
-	for _, use := range n.uses {
-		uses = append(uses, use)
-	}
-	clear(n.uses)
-	n.mu.Unlock()
-	if len(uses) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := n.o.Pipeline.CountSecretUses(ctx, uses); err != nil {
-		n.o.Log.WarnContext(ctx, "uses of secrets not counted", "error", err)
-	}
 }

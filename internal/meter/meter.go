@@ -13,6 +13,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/tally"
 )
 
 // Options of a Meter.
@@ -23,15 +24,14 @@ type Options struct {
 	Now      func() time.Time // default time.Now
 }
 
-// A Meter is safe for use by many goroutines.
+// A Meter is safe for use by many goroutines. It writes the rollup between Start and Stop.
 type Meter struct {
+	*tally.Writer
+
 	o Options
 
 	mu      sync.RWMutex // guards tenants
 	tenants map[hub.TenantID]*tenant
-
-	stop    context.CancelFunc
-	stopped chan struct{}
 }
 
 // New makes a Meter; it writes nothing before Start.
@@ -42,7 +42,12 @@ func New(o Options) *Meter {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Meter{o: o, tenants: map[hub.TenantID]*tenant{}}
+	m := &Meter{o: o, tenants: map[hub.TenantID]*tenant{}}
+	m.Writer = tally.NewWriter(tally.Options{
+		Interval: o.Interval,
+		Failed:   func(ctx context.Context, err error) { o.Log.WarnContext(ctx, "usage not written", "error", err) },
+	}, m.flush)
+	return m
 }
 
 // tenant is one tenant's counts since the last write, and its rates.

@@ -7,46 +7,6 @@ import (
 	"github.com/tributary-hub/tributary/internal/store"
 )
 
-// Start begins to write the rollup, every few seconds.
-func (m *Meter) Start(ctx context.Context) error {
-	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
-	m.stopped = make(chan struct{})
-	go func() {
-		defer close(m.stopped)
-		m.write(ctx)
-	}()
-	return nil
-}
-
-// Stop writes what has been counted and ends.
-func (m *Meter) Stop(ctx context.Context) error {
-	if m.stop == nil {
-		return nil
-	}
-	m.stop()
-	select {
-	case <-m.stopped:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return m.flush(ctx)
-}
-
-func (m *Meter) write(ctx context.Context) {
-	ticker := time.NewTicker(m.o.Interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if err := m.flush(ctx); err != nil && ctx.Err() == nil {
-			m.o.Log.WarnContext(ctx, "usage not written", "error", err)
-		}
-	}
-}
-
 // flush writes the counts; those of a write that failed count again in the next.
 func (m *Meter) flush(ctx context.Context) error {
 	hour := m.o.Now().UTC().Truncate(time.Hour)

@@ -95,14 +95,19 @@ func (p *Pipeline) OperatorKey(ctx context.Context, hash [32]byte) (HashedKey, e
 	return key, absent(err, "operator key")
 }
 
-// TouchKeys notes when keys were last used, at most once a minute each; sorted by whoever calls.
+// TouchKeys notes when keys were last used, a tenant's or, without one, operators': at most once a minute each, so that
+// a busy key is not a busy row. A key that is gone is passed over.
 func (p *Pipeline) TouchKeys(ctx context.Context, tenants []hub.TenantID, keys []hub.KeyID, at []time.Time) error {
 	_, err := p.pool.Exec(ctx, `
-		WITH used AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS u(tenant_id, id, at)),
-		ours AS (UPDATE tributary.keys k SET last_used_at = u.at FROM used u
-			WHERE k.tenant_id = u.tenant_id AND k.id = u.id AND (k.last_used_at IS NULL OR k.last_used_at < u.at))
-		UPDATE tributary.operator_keys k SET last_used_at = u.at FROM used u
-		 WHERE k.id = u.id AND (k.last_used_at IS NULL OR k.last_used_at < u.at)`, tenants, keys, at)
+		WITH used AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS u(tenant_id, id, at)),
+		ours AS MATERIALIZED (
+			SELECT k.tenant_id, k.id, u.at FROM used u JOIN tributary.keys k ON k.tenant_id = u.tenant_id AND k.id = u.id
+			 WHERE k.last_used_at IS NULL OR k.last_used_at <= u.at - interval '1 minute' ORDER BY k.tenant_id, k.id FOR UPDATE OF k),
+		touched AS (UPDATE tributary.keys k SET last_used_at = o.at FROM ours o WHERE k.tenant_id = o.tenant_id AND k.id = o.id),
+		operators AS MATERIALIZED (
+			SELECT k.id, u.at FROM used u JOIN tributary.operator_keys k ON k.id = u.id
+			 WHERE k.last_used_at IS NULL OR k.last_used_at <= u.at - interval '1 minute' ORDER BY k.id FOR UPDATE OF k)
+		UPDATE tributary.operator_keys k SET last_used_at = o.at FROM operators o WHERE k.id = o.id`, tenants, keys, at)
 	if err != nil {
 		return fmt.Errorf("touch keys: %w", failure(err))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
@@ -124,6 +125,110 @@ func TestAddUsage(t *testing.T) {
 		  FROM tributary.usage ORDER BY 1`, one, hour)
 	if diff := cmp.Diff([]string{"one 0 11 22 33 44 55 9", "one 3600 1 0 0 0 0 6", "two 0 7 0 0 0 0 0"}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// keys makes n API keys of the tenant, and n of operators'.
+func keys(t *testing.T, db *storetest.DB, tenant hub.TenantID, n int) (tenants []hub.TenantID, keys []hub.KeyID) {
+	t.Helper()
+	change(t, db, tenant, func(ctx context.Context, c *store.Change) error {
+		for range n {
+			id := hub.NewID[hub.KeyID]()
+			tenants, keys = append(tenants, tenant), append(keys, id)
+			if _, err := c.CreateKey(ctx, store.HashedKey{Key: hub.Key{ID: id, Name: id.String(), Scopes: hub.TenantScopes()}, Hash: hub.HashToken(id.String())}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for range n {
+		id := hub.NewID[hub.KeyID]()
+		tenants, keys = append(tenants, hub.TenantID{}), append(keys, id)
+		hash := hub.HashToken(id.String())
+		db.Exec(t, `INSERT INTO tributary.operator_keys (id, name, hash, scopes) VALUES ($1, 'op', $2, '{tenants:read}')`, id, hash[:])
+	}
+	return tenants, keys
+}
+
+// A key that is used all the time is written once a minute, and never back in time; a tenant's key is not touched in
+// another's name.
+func TestTouchKeys(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	tenants, ids := keys(t, db, db.Tenant(t), 1)
+	begin := time.Now().UTC().Truncate(time.Second)
+	other := db.Tenant(t)
+	for _, table := range []struct {
+		name   string
+		tenant hub.TenantID
+		key    hub.KeyID
+	}{{"keys", tenants[0], ids[0]}, {"operator_keys", tenants[1], ids[1]}} {
+		touch := func(tenant hub.TenantID, at time.Duration) string {
+			t.Helper()
+			if err := db.Pipeline.TouchKeys(t.Context(), []hub.TenantID{tenant}, []hub.KeyID{table.key}, []time.Time{begin.Add(at)}); err != nil {
+				t.Fatal(err)
+			}
+			return storetest.Value[string](t, db, `SELECT coalesce(extract(epoch FROM last_used_at - $1)::int::text, 'never') || ' of ' || ctid FROM tributary.`+table.name, begin)
+		}
+		var got []string
+		if table.name == "keys" {
+			got = append(got, touch(other, 0))
+		} else {
+			got = append(got, storetest.Value[string](t, db, `SELECT 'never of ' || ctid FROM tributary.operator_keys`))
+		}
+		for _, at := range []time.Duration{0, time.Second, 59 * time.Second, -time.Hour, time.Minute, 90 * time.Second, 2 * time.Minute} {
+			got = append(got, touch(table.tenant, at))
+		}
+		want := []string{
+			"never of (0,1)", "0 of (0,2)", "0 of (0,2)", "0 of (0,2)", "0 of (0,2)",
+			"60 of (0,3)", "60 of (0,3)", "120 of (0,4)",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: last use, and version of the row (-want +got):\n%s", table.name, diff)
+		}
+	}
+}
+
+// Nodes that touch the same keys at once take them in one order, whatever order they come in: whoever waits for the
+// first holds none behind it.
+func TestTouchKeys_InOneOrder(t *testing.T) {
+	t.Parallel()
+	for i, table := range []string{"keys", "operator_keys"} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			db := storetest.New(t)
+			tenants, ids := keys(t, db, db.Tenant(t), 2)
+			tenants, ids = tenants[2*i:2*i+2], ids[2*i:2*i+2]
+			lock := func(tx pgx.Tx, id hub.KeyID) error {
+				_, err := tx.Exec(t.Context(), `SELECT FROM tributary.`+table+` WHERE id = $1 FOR UPDATE NOWAIT`, id)
+				return err
+			}
+			other, err := db.Owner.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = other.Rollback(context.WithoutCancel(t.Context())) }()
+			if err := lock(other, ids[0]); err != nil {
+				t.Fatal(err)
+			}
+			touched := make(chan error, 1)
+			go func() {
+				touched <- db.Pipeline.TouchKeys(t.Context(), tenants, []hub.KeyID{ids[1], ids[0]}, []time.Time{time.Now(), time.Now()})
+			}()
+			waitFor(t, db, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+			if err := lock(other, ids[1]); err != nil {
+				t.Errorf("it waits for the first and holds the second: %v", err)
+			}
+			if err := other.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-touched; err != nil {
+				t.Error(err)
+			}
+			if n := storetest.Value[int](t, db, `SELECT count(last_used_at) FROM tributary.`+table); n != 2 {
+				t.Errorf("%d keys were touched, want both", n)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -92,15 +93,10 @@ func Periodic() []*river.PeriodicJob {
 
 // Start begins what jobs need.
 func (w *Worker) Start(ctx context.Context) error {
-	w.failures.start(ctx)
-	return w.loader.Start(ctx)
+	return errors.Join(w.failures.Start(ctx), w.loader.Start(ctx))
 }
 
 // Stop ends it; River must have stopped before.
 func (w *Worker) Stop(ctx context.Context) error {
-	err := w.loader.Stop(ctx)
-	if failed := w.failures.stop(ctx); err == nil {
-		err = failed
-	}
-	return err
+	return errors.Join(w.loader.Stop(ctx), w.failures.Stop(ctx))
 }
