@@ -36,14 +36,23 @@ func open(t *testing.T, db *storetest.DB, rolePrefix string) *store.Store {
 	return s
 }
 
+// A harm is what is wrong with a database.
+type harm func(t *testing.T, db *storetest.DB)
+
 // shiftClock makes Postgres's clock wrong, for connections that are opened after.
-func shiftClock(t *testing.T, db *storetest.DB, by string) {
-	t.Helper()
-	db.Exec(t, `CREATE SCHEMA wrong;
-		CREATE FUNCTION wrong.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '`+by+`' $$;
+func shiftClock(by string) harm {
+	return does(`CREATE SCHEMA wrong;
+		CREATE FUNCTION wrong.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '` + by + `' $$;
 		GRANT USAGE ON SCHEMA wrong TO PUBLIC;
 		GRANT EXECUTE ON FUNCTION wrong.clock_timestamp() TO PUBLIC;
 		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = wrong, pg_catalog', current_database()); END $$`)
+}
+
+func does(sql string) harm {
+	return func(t *testing.T, db *storetest.DB) {
+		t.Helper()
+		db.Exec(t, sql)
+	}
 }
 
 // A process refuses a database that it must not run on, and says which of its conditions does not hold.
@@ -52,19 +61,20 @@ func TestCheckDatabase(t *testing.T) {
 	for name, tt := range map[string]struct {
 		dev     bool
 		prefix  string // of the roles
-		harm    func(t *testing.T, db *storetest.DB)
+		harm    harm
 		refused string // "": it is taken
 	}{
 		"all is well":           {},
 		"all is well, with dev": {dev: true},
 		"away":                  {prefix: "nobody_made", refused: "reach the database: "},
 		"not migrated": {
-			harm:    func(t *testing.T, db *storetest.DB) { db.Exec(t, `UPDATE tributary.schema_version SET version = 0`) },
+			harm:    does(`UPDATE tributary.schema_version SET version = 0`),
 			refused: "the schema is at migration 0 and this build needs ",
 		},
 		"a single role that row-level security does not hold": {
 			prefix: "check_lax",
 			harm: func(t *testing.T, db *storetest.DB) {
+				t.Helper()
 				db.Exec(t, `DROP ROLE IF EXISTS check_lax_tenant, check_lax_pipeline, check_lax_river`) // of a run that was killed
 				db.Exec(t, `CREATE ROLE check_lax_tenant IN ROLE tributary_tenant;
 					CREATE ROLE check_lax_pipeline IN ROLE tributary_pipeline;
@@ -85,10 +95,10 @@ func TestCheckDatabase(t *testing.T) {
 			harm:    mark("dev"),
 			refused: "the database is marked dev by its first use, and this process is of kind production: ",
 		},
-		"its clock is ahead":  {harm: func(t *testing.T, db *storetest.DB) { shiftClock(t, db, "10 minutes") }, refused: "this machine's clock and Postgres's are 10m"},
-		"its clock is behind": {harm: func(t *testing.T, db *storetest.DB) { shiftClock(t, db, "-10 minutes") }, refused: "this machine's clock and Postgres's are 10m"},
+		"its clock is ahead":  {harm: shiftClock("10 minutes"), refused: "this machine's clock and Postgres's are 10m"},
+		"its clock is behind": {harm: shiftClock("-10 minutes"), refused: "this machine's clock and Postgres's are 10m"},
 		"its clock is nearly right": {
-			harm: func(t *testing.T, db *storetest.DB) { shiftClock(t, db, "1 minute") },
+			harm: shiftClock("1 minute"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +127,7 @@ func TestCheckDatabase(t *testing.T) {
 	}
 }
 
-func mark(kind string) func(*testing.T, *storetest.DB) {
+func mark(kind string) harm {
 	return func(t *testing.T, db *storetest.DB) {
 		t.Helper()
 		_, err := db.Pipeline.MarkInstallation(t.Context(), kind)
@@ -129,7 +139,7 @@ func mark(kind string) func(*testing.T, *storetest.DB) {
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		before  func(*testing.T, *storetest.DB)
+		before  harm
 		after   func(context.Context, *testing.T, *app.App, *store.Store, *backplane.Listener)
 		failing []string
 	}{
@@ -139,21 +149,23 @@ func TestReadiness(t *testing.T) {
 			failing: []string{"database", "migrations", "clock"},
 		},
 		"not migrated": {
-			before:  func(t *testing.T, db *storetest.DB) { db.Exec(t, `UPDATE tributary.schema_version SET version = 0`) },
+			before:  does(`UPDATE tributary.schema_version SET version = 0`),
 			failing: []string{"migrations"},
 		},
 		"the clock is wrong": {
-			before:  func(t *testing.T, db *storetest.DB) { shiftClock(t, db, "10 minutes") },
+			before:  shiftClock("10 minutes"),
 			failing: []string{"clock"},
 		},
 		"it does not listen": {
 			after: func(ctx context.Context, t *testing.T, _ *app.App, _ *store.Store, l *backplane.Listener) {
+				t.Helper()
 				must(t, l.Stop(ctx))
 			},
 			failing: []string{"listener"},
 		},
 		"it stops": {
 			after: func(ctx context.Context, t *testing.T, a *app.App, _ *store.Store, _ *backplane.Listener) {
+				t.Helper()
 				must(t, a.Stop(ctx))
 			},
 			failing: []string{"draining"},

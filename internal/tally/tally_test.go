@@ -80,6 +80,7 @@ func TestTally(t *testing.T) {
 		{
 			name: "what is left is written at the end",
 			script: func(t *testing.T, _ *book, c *tally.Tally[string, string]) {
+				t.Helper()
 				c.Add("a", "1")
 				for range 2 {
 					if err := c.Stop(t.Context()); err != nil {
@@ -92,6 +93,7 @@ func TestTally(t *testing.T) {
 		{
 			name: "a write that has begun is not cut short by the end",
 			script: func(t *testing.T, b *book, c *tally.Tally[string, string]) {
+				t.Helper()
 				begun := make(chan struct{})
 				b.writing = func(ctx context.Context) {
 					b.writing = nil
@@ -127,6 +129,7 @@ func TestTally(t *testing.T) {
 		{
 			name: "a last write that fails is told",
 			script: func(t *testing.T, b *book, c *tally.Tally[string, string]) {
+				t.Helper()
 				b.away.Store(true)
 				c.Add("a", "1")
 				if err := c.Stop(t.Context()); !errors.Is(err, errAway) {
