@@ -85,6 +85,16 @@ var rules = []rule{
 		breach: `ALTER FUNCTION tributary.drop_partition RESET search_path`,
 	},
 	{
+		name: "what changes a table under traffic gives up its lock in time",
+		asks: `
+			SELECT w.name || ' waits ' || coalesce((SELECT c FROM pg_proc p, unnest(p.proconfig) AS c
+			         WHERE p.pronamespace = 'tributary'::regnamespace AND p.proname = w.name AND c LIKE 'lock_timeout=%'), 'for ever')
+			  FROM (VALUES ('make_partition', '2s'), ('drop_partition', '200ms')) AS w(name, most)
+			 WHERE NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = 'tributary'::regnamespace AND p.proname = w.name
+			   AND 'lock_timeout=' || w.most = ANY (p.proconfig))`,
+		breach: `ALTER FUNCTION tributary.drop_partition SET lock_timeout = '2s'`,
+	},
+	{
 		name: "what runs as its definer is the pipeline's alone",
 		asks: `
 			SELECT p.proname || ' to ' || g.grantee::regrole FROM pg_proc p, aclexplode(p.proacl) g

@@ -28,3 +28,8 @@ func (w *Worker) RouteEvent(ctx context.Context, j *river.Job[job.RouteEvent]) e
 
 // SetWorkingTime bounds one working of a Worker that has not begun.
 func (w *Worker) SetWorkingTime(d time.Duration) { w.workingTime = d }
+
+// GiveUp records that the event's working failed for good.
+func (w *Worker) GiveUp(ctx context.Context, args job.RouteEvent, reason string) (recorded bool, err error) {
+	return w.giveUp(ctx, args, reason)
+}

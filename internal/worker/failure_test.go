@@ -142,6 +142,50 @@ func TestRouteEvent_StoppedWhileRouting(t *testing.T) {
 	}
 }
 
+// Reading the event and its routes takes at most half of the working's time: the other half is the routes'.
+func TestRouteEvent_LeavesTimeForTheRoutes(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	const whole = 6 * time.Second
+	s.worker.SetWorkingTime(whole)
+	e := s.accept(t, `{}`)
+	lock, err := s.Owner.Begin(t.Context())
+	must(t, err)
+	defer func() { _ = lock.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = lock.Exec(t.Context(), `LOCK TABLE tributary.events`)
+	must(t, err)
+	must(t, s.worker.Start(t.Context()))
+	defer func() { must(t, s.worker.Stop(context.WithoutCancel(t.Context()))) }()
+	working, cancel := context.WithTimeout(t.Context(), whole)
+	defer cancel()
+	err = s.worker.RouteEvent(working, &river.Job[job.RouteEvent]{
+		JobRow: &rivertype.JobRow{Attempt: 1, MaxAttempts: job.EventAttempts}, Args: job.RouteEvent{Tenant: e.Tenant, Event: e.ID},
+	})
+	if working.Err() != nil {
+		t.Error("reading took all of the working's time")
+	}
+	if _, snoozed := errors.AsType[*rivertype.JobSnoozeError](err); !snoozed {
+		t.Errorf("the working ended with %v, want snoozed", err)
+	}
+	must(t, lock.Rollback(t.Context())) // the read that hangs goes on, and ends before the worker does
+}
+
+// That an event is given up is recorded though its working's time is up, which may be why.
+func TestGiveUp_AfterTheTimeIsUp(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	e := s.accept(t, `{}`)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	recorded, err := s.worker.GiveUp(over, job.RouteEvent{Tenant: e.Tenant, Event: e.ID}, "it took too long")
+	if err != nil || !recorded {
+		t.Errorf("recorded %t, %v", recorded, err)
+	}
+	if got := s.outcome(t, e); got != "failed: it took too long" {
+		t.Errorf("outcome %s", got)
+	}
+}
+
 // A page is a log that tests read.
 type page struct {
 	mu   sync.Mutex // guards text

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 
+	"github.com/tributary-hub/tributary/internal/storetest"
 	"github.com/tributary-hub/tributary/internal/worker"
 )
 
@@ -46,6 +47,26 @@ func TestRetention(t *testing.T) {
 	left := []int{-30, -29, -16, -15, -14, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7}
 	if diff := cmp.Diff(map[string][]int{"events": left, "outcomes": left, "messages": left}, days); diff != "" {
 		t.Errorf("days that are left (-want +got):\n%s", diff)
+	}
+}
+
+// Partitions are made from yesterday's on: an id of a clock behind ours falls into it.
+func TestMakePartitions(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	today := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 10) // of whose days there is none yet
+	must(t, worker.MakePartitions(t.Context(), db.Pipeline, today.Add(time.Minute)))
+	partitions, err := db.Pipeline.Partitions(t.Context())
+	must(t, err)
+	days := map[string][]int{}
+	for _, p := range partitions {
+		if day := int(p.Day.Sub(today).Hours() / 24); day > -5 {
+			days[p.Kind] = append(days[p.Kind], day)
+		}
+	}
+	made := []int{-1, 0, 1, 2, 3, 4, 5, 6, 7}
+	if diff := cmp.Diff(map[string][]int{"events": made, "outcomes": made, "messages": made}, days); diff != "" {
+		t.Errorf("days that were made (-want +got):\n%s", diff)
 	}
 }
 
