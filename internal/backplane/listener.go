@@ -151,10 +151,11 @@ func (l *Listener) run(ctx context.Context) {
 		if connected {
 			attempt = 0
 		}
-		l.o.Log.WarnContext(ctx, "listener lost its connection", "error", err, "was_connected", connected)
+		wait := backoff(attempt)
+		l.o.Log.WarnContext(ctx, "listener lost its connection", "error", err, "was_connected", connected, "again_in", wait)
 		select {
 		case <-ctx.Done():
-		case <-time.After(backoff(attempt)):
+		case <-time.After(wait):
 		}
 	}
 }

@@ -78,6 +78,59 @@ func TestListener_KilledBackend(t *testing.T) {
 	}
 }
 
+// However often it has failed before, a listener that was connected comes back soon: only failures in a row wait longer.
+func TestListener_ComesBackSoon(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	l := listen(t, db.URL)
+	for range 5 {
+		l.connected(t)
+		db.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tributary listener' AND datname = current_database()`)
+	}
+	l.connected(t)
+	lost := 0
+	for len(l.waits) > 0 {
+		if wait := <-l.waits; wait.wasConnected {
+			lost++
+			if wait.d >= 100*time.Millisecond {
+				t.Errorf("the connection was lost for the time number %d, and it waited %s", lost, wait.d)
+			}
+		}
+	}
+	if lost < 5 {
+		t.Errorf("%d connections were lost, want 5", lost)
+	}
+}
+
+// A wait is how long the listener waits after it lost its connection, or did not get one. It takes what is logged.
+type wait struct {
+	wasConnected bool
+	d            time.Duration
+}
+
+type waits chan wait
+
+func (waits) Enabled(context.Context, slog.Level) bool { return true }
+func (w waits) WithAttrs([]slog.Attr) slog.Handler     { return w }
+func (w waits) WithGroup(string) slog.Handler          { return w }
+func (w waits) Handle(_ context.Context, r slog.Record) error {
+	var said wait
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "was_connected":
+			said.wasConnected = a.Value.Bool()
+		case "again_in":
+			said.d = a.Value.Duration()
+		}
+		return true
+	})
+	select {
+	case w <- said:
+	default: // nobody asks that late
+	}
+	return nil
+}
+
 // A connection that takes everything and answers nothing is noticed by its silence.
 func TestListener_BlackHole(t *testing.T) {
 	t.Parallel()
@@ -90,7 +143,9 @@ func TestListener_BlackHole(t *testing.T) {
 	for len(p.accepted) > 0 { // also those that a busy machine's slow pings have cost before
 		<-p.accepted
 	}
-	receive(t, p.accepted) // it goes on trying
+	for range 3 { // it goes on trying, and gives up an attempt that is not answered
+		receive(t, p.accepted)
+	}
 	if l.Healthy() {
 		t.Error("healthy in the dark")
 	}
@@ -179,17 +234,18 @@ type listener struct {
 	connects chan struct{}
 	wakes    chan backplane.Wake
 	changes  chan backplane.Changed
+	waits    waits
 }
 
 func listen(t *testing.T, url string) *listener {
 	t.Helper()
 	l := &listener{
 		registry: prometheus.NewRegistry(), connects: make(chan struct{}, 16),
-		wakes: make(chan backplane.Wake, 16), changes: make(chan backplane.Changed, 16),
+		wakes: make(chan backplane.Wake, 16), changes: make(chan backplane.Changed, 16), waits: make(waits, 64),
 	}
 	var err error
 	l.Listener, err = backplane.NewListener(backplane.Options{
-		URL: url, Log: slog.New(slog.DiscardHandler), Metrics: l.registry,
+		URL: url, Log: slog.New(l.waits), Metrics: l.registry,
 		OnWake:    func(w backplane.Wake) { l.wakes <- w },
 		OnChanged: func(c backplane.Changed) { l.changes <- c },
 		OnConnect: func() { l.connects <- struct{}{} },

@@ -3,7 +3,9 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -127,4 +129,60 @@ func TestLookups(t *testing.T) {
 	if diff := cmp.Diff(map[hub.TenantID]int64{one: 2, two: 4}, versions); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
+}
+
+// What is asked by strangers' names has a lane of its own: it waits behind nobody's webhooks, nor they behind it.
+func TestLookups_LaneOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	one := db.Tenant(t)
+	s, err := store.Open(t.Context(), store.Options{URL: db.URL, Pipeline: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	hash := hub.HashToken("nobody's")
+	lookups := map[string]func(context.Context) error{
+		"TenantByToken":  func(ctx context.Context) error { return second(s.Pipeline.TenantByToken(ctx, hash)) },
+		"TenantByKey":    func(ctx context.Context) error { return second(s.Pipeline.TenantByKey(ctx, hash)) },
+		"TenantBySlug":   func(ctx context.Context) error { return second(s.Pipeline.TenantBySlug(ctx, "nobody")) },
+		"OperatorKey":    func(ctx context.Context) error { return second(s.Pipeline.OperatorKey(ctx, hash)) },
+		"Snapshot":       func(ctx context.Context) error { return second(s.Pipeline.Snapshot(ctx, one)) },
+		"ConfigVersions": func(ctx context.Context) error { return second(s.Pipeline.ConfigVersions(ctx, []hub.TenantID{one})) },
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	behind := func(table string, hangs func(context.Context) error, times int, fn func()) {
+		t.Helper()
+		lock, err := db.Owner.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = lock.Rollback(context.WithoutCancel(ctx)) }()
+		if _, err := lock.Exec(ctx, `LOCK TABLE tributary.`+table); err != nil {
+			t.Fatal(err)
+		}
+		var hanging sync.WaitGroup
+		for range times {
+			hanging.Go(func() { _ = hangs(ctx) })
+		}
+		waitFor(t, db, fmt.Sprintf(`SELECT count(*) = %d FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`, times))
+		fn()
+		if err := lock.Rollback(ctx); err != nil {
+			t.Error(err)
+		}
+		hanging.Wait()
+	}
+	behind("installation", func(ctx context.Context) error { return second(s.Pipeline.MarkInstallation(ctx, "dev")) }, 1, func() {
+		for name, lookup := range lookups {
+			if err := lookup(ctx); err != nil && hub.CodeOf(err) != hub.NotFound {
+				t.Errorf("%s waits behind the pipeline: %v", name, err)
+			}
+		}
+	})
+	behind("tenants", lookups["TenantBySlug"], 2, func() {
+		if err := s.Pipeline.Ping(ctx); err != nil {
+			t.Errorf("the pipeline waits behind lookups: %v", err)
+		}
+	})
 }
