@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/frame"
@@ -144,7 +145,8 @@ func (s *Subscription) beforeLast(ctx context.Context, n int, place store.Place)
 			return before, err
 		}
 	}
-	return s.beforeLastOf(ctx, names, n, place)
+	slices.Sort(names) // what two patterns cover counts once
+	return s.beforeLastOf(ctx, slices.Compact(names), n, place)
 }
 
 // beforeLastOf asks the index of channels.

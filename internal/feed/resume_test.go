@@ -91,6 +91,7 @@ func TestSubscribe_LastFarBack(t *testing.T) {
 		{"few channels", 10, 150_000, []hub.ChannelPattern{"quiet:*"}, 3, 7, 4},
 		{"few messages", 10, 30_000, []hub.ChannelPattern{"quiet:*"}, 100, 0, 4},
 		{"patterns and names", 10, 30_000, []hub.ChannelPattern{"none:*", "quiet:*", "gone"}, 3, 7, 5},
+		{"what two patterns cover", 10, 30_000, []hub.ChannelPattern{"quiet:*", "quiet:9", "quiet:10"}, 3, 7, 4},
 		{"none", 10, 30_000, []hub.ChannelPattern{"none:*"}, 3, 30_000, 4},
 		{"many channels", 1500, 50_000, []hub.ChannelPattern{"quiet:*"}, 3, 1497, 6},
 		{"busy channels", 10, 30_000, []hub.ChannelPattern{"busy:*"}, 3, 29_997, 2},
