@@ -209,7 +209,7 @@ func edKey(id string) signingKey {
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(fmt.Sprint("make a test's key: ", err))
+		panic(fmt.Sprint("prepare a test: ", err))
 	}
 	return v
 }
