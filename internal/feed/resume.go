@@ -3,7 +3,6 @@ package feed
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/frame"
@@ -145,8 +144,7 @@ func (s *Subscription) beforeLast(ctx context.Context, n int, place store.Place)
 			return before, err
 		}
 	}
-	slices.Sort(names) // what two patterns cover counts once
-	return s.beforeLastOf(ctx, slices.Compact(names), n, place)
+	return s.beforeLastOf(ctx, names, n, place)
 }
 
 // beforeLastOf asks the index of channels.
