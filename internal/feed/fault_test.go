@@ -230,6 +230,22 @@ func TestHeadFell(t *testing.T) {
 	pattern.gets(t, 3)
 }
 
+// hub.live is not said before what the stream's beginning owed has come, not even by a tail that is itself behind it.
+func TestJoin_OwedBeforeLive(t *testing.T) {
+	t.Parallel()
+	r := start(t, false, nil)
+	options := r.options
+	options.Metrics = prometheus.NewRegistry()
+	r.Feed = feed.New(options) // not started: no tail reads
+	r.subscribe(t, feed.Start{}, "a").live(t)
+	r.log.append(t, "a", "a")
+	s := r.subscribe(t, feed.Start{Earliest: true}, "a")
+	s.live(t)
+	if diff := cmp.Diff([]string{"test", "test", "hub.live"}, s.names()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What came between the read that found the head and the moment that the tail began is read without a wake-up.
 func TestJoin_LooksAgain(t *testing.T) {
 	t.Parallel()

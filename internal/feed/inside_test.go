@@ -2,6 +2,7 @@ package feed_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -65,6 +66,41 @@ func TestEpoch_DoubtedMeanwhile(t *testing.T) {
 		synctest.Wait()
 		close(answer)
 		settled.Wait()
+	})
+}
+
+// A subscription whose read failed may have lost its connection to another Postgres: the epoch is asked again; after
+// one that came through it is not.
+func TestReaders_FailureDoubtsEpoch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		f := feed.New(feed.Options{
+			Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+			Epoch: func(context.Context) (hub.Epoch, error) {
+				asked.Add(1)
+				return "aaaa", nil
+			},
+		})
+		if err := f.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		away := errors.New("away")
+		for _, tt := range []struct {
+			outcome error
+			asked   int64
+		}{{nil, 1}, {away, 2}, {nil, 2}} {
+			if err := f.Borrow(t.Context(), func(context.Context) error { return tt.outcome }); !errors.Is(err, tt.outcome) {
+				t.Errorf("error %v, want %v", err, tt.outcome)
+			}
+			synctest.Wait()
+			if n := asked.Load(); n != tt.asked {
+				t.Errorf("after a read that ended with %v the epoch was asked for %d times, want %d", tt.outcome, n, tt.asked)
+			}
+		}
+		if err := f.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
