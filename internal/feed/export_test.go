@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/store"
 )
 
 // Filter says which of the channels the patterns let through, as a subscription that reads for itself finds them,
@@ -69,4 +70,31 @@ func Join(placed, from, current hub.Epoch) (joined bool) {
 	}
 	known.current = current
 	return join(from)
+}
+
+// TakeLate gives a tail, placed at the beginning of a log in the first epoch, a read that it asked for then, after
+// it was placed there anew in each of the others. It returns how far the tail got by it.
+func TakeLate(first hub.Epoch, others ...hub.Epoch) (reached hub.Position) {
+	o := withDefaults(Options{Metrics: prometheus.NewRegistry()})
+	t := newTail(hub.NewID[hub.TenantID](), o, newMetrics(o.Metrics))
+	known := newEpoch(nil, 0, nil)
+	place := func(in hub.Epoch) {
+		known.current = in
+		s := &Subscription{feed: &Feed{o: o}, filter: newFilter(nil), ready: make(chan struct{}, 1)}
+		if _, _, joined := t.join(s, seam{epoch: in, atHead: true}, known); !joined {
+			panic("it did not join")
+		}
+	}
+	place(first)
+	asked, _ := t.next()
+	for _, epoch := range others {
+		t.forget()
+		place(epoch)
+	}
+	t.take(asked, store.LogRead{
+		Place:    store.Place{Head: 1, Floor: 1},
+		Messages: []hub.Logged{{Message: hub.Message{Channel: "a", Type: "test"}, Position: 1}},
+		Through:  1,
+	})
+	return t.reached()
 }

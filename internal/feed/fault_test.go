@@ -43,6 +43,21 @@ func TestGap_Filled(t *testing.T) {
 	}
 }
 
+// A message that seems missing may only lie before the time from which a tail reads: it looks without that bound.
+func TestGap_BeforeTheBound(t *testing.T) {
+	t.Parallel()
+	r := start(t, false, func(o *feed.Options) { o.Poll, o.Patience = 5*time.Millisecond, time.Hour })
+	s := r.subscribe(t, feed.Start{}, "a")
+	s.live(t)
+	r.log.append(t, "a")
+	s.gets(t, 1)
+	r.log.appendEarlier(t, "a")
+	s.gets(t, 2)
+	if gaps, replayed := r.metric(t, "gaps_total", ""), r.metric(t, "replayed_total", ""); gaps != 1 || replayed != 0 {
+		t.Errorf("%v gaps, %v frames by a read of its own; want 1 and 0: the test no longer fits", gaps, replayed)
+	}
+}
+
 // One that does not come is given up in the end, and every subscriber is told, also those who cannot know whether it
 // was theirs.
 func TestGap_GivenUp(t *testing.T) {

@@ -40,6 +40,17 @@ func TestJoin_Epoch(t *testing.T) {
 	}
 }
 
+// What a tail asked for before it was placed anew may be of another history: it is not handed on under the new epoch.
+func TestTake_Late(t *testing.T) {
+	t.Parallel()
+	if reached := feed.TakeLate("aaaa"); reached != 1 {
+		t.Errorf("a read in time took the tail to %d, want 1: the test no longer fits", reached)
+	}
+	if reached := feed.TakeLate("aaaa", "bbbb"); reached != 0 {
+		t.Errorf("a read of an earlier epoch took the tail to %d", reached)
+	}
+}
+
 // Whoever doubts gets an answer to a question that was asked after the doubt arose, not to one under way.
 func TestEpoch_DoubtedMeanwhile(t *testing.T) {
 	t.Parallel()

@@ -219,6 +219,20 @@ func (l *messageLog) appendWithHole(t testing.TB, hole hub.Position, channels ..
 		INSERT INTO tributary.log_heads (tenant_id, position, at, day_start) VALUES ($1, cardinality($2::text[]), now(), 1)`, l.tenant, channels, hole)
 }
 
+// appendEarlier adds a message whose time is before that of the log's head: a fault that the hub must never make.
+func (l *messageLog) appendEarlier(t testing.TB, channel string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.channels = append(l.channels, channel)
+	l.db.Exec(t, `
+		WITH head AS (
+			UPDATE tributary.log_heads SET position = position + 1 WHERE tenant_id = $1 RETURNING position, at
+		)
+		INSERT INTO tributary.messages (tenant_id, position, at, id, channel, type, data)
+		SELECT $1, position, at - interval '1 microsecond', gen_random_uuid(), $2, 'test', 'null' FROM head`, l.tenant, channel)
+}
+
 // fillBusy writes a log of two busy channels, over so many days, whose first messages are of the channels quiet:1,
 // quiet:2 and so on, one of each. Nothing else was appended to it, and nothing may be.
 func (r *rig) fillBusy(t testing.TB, days int, quiet, rows hub.Position, size int) {
