@@ -18,6 +18,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/auth"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
+	"github.com/tributary-hub/tributary/internal/server"
 )
 
 // bodyTimeout bounds the reading of a body.
@@ -95,8 +96,8 @@ func (c *call) takeBody() error {
 	if c.r.Body == http.NoBody {
 		return nil
 	}
-	if encoding := c.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return hub.Errorf(hub.CompressedBody, "compressed bodies are not taken")
+	if err := server.RefuseCompressed(c.r); err != nil {
+		return err
 	}
 	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(bodyTimeout)) // where the server has none, it waits
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, c.op.body))

@@ -69,7 +69,7 @@ func checkText(body []byte, raw bool) error {
 	}
 }
 
-// escapedUnit reads \uXXXX at the beginning of s.
+// escapedUnit reads the escape of a UTF-16 unit, \u and four hex digits, at the beginning of s.
 func escapedUnit(s []byte) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
 // A proxy stands between a client and Postgres and can make the connection a bad one.
@@ -17,62 +16,22 @@ type proxy struct {
 	url      string
 	accepted chan struct{}
 
-	mu        sync.Mutex // guards gate
-	gate      chan struct{}
-	deaf      atomic.Bool // notifications are not passed on
-	sides     sync.WaitGroup
-	open      sync.Map // of net.Conn
-	backendTo func() (net.Conn, error)
+	mu   sync.Mutex // guards gate
+	gate chan struct{}
+	deaf atomic.Bool // notifications are not passed on
 }
 
 func startProxy(t *testing.T, url string) *proxy {
 	t.Helper()
-	config, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	network, address := "unix", config.Host+"/.s.PGSQL."+strconv.Itoa(int(config.Port))
-	if config.Host[0] != '/' {
-		network, address = "tcp", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
-	}
-	p := &proxy{accepted: make(chan struct{}, 64), gate: make(chan struct{}), backendTo: func() (net.Conn, error) { return net.Dial(network, address) }}
+	p := &proxy{accepted: make(chan struct{}, 64), gate: make(chan struct{})}
 	close(p.gate)
-	_, own, _ := net.SplitHostPort(ln.Addr().String())
-	p.url = "postgres://" + config.User + "@127.0.0.1:" + own + "/" + config.Database + "?sslmode=disable"
-	p.sides.Go(func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			p.accepted <- struct{}{}
-			p.serve(client)
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		p.swallow(false)
-		p.open.Range(func(conn, _ any) bool {
-			_ = conn.(net.Conn).Close()
-			return true
-		})
-		p.sides.Wait()
-	})
+	p.url = storetest.Relay(t, url, p.serve)
+	t.Cleanup(func() { p.swallow(false) }) // before the relay, which waits for what is held
 	return p
 }
 
-func (p *proxy) serve(client net.Conn) {
-	backend, err := p.backendTo()
-	if err != nil {
-		_ = client.Close()
-		return
-	}
-	p.open.Store(client, nil)
-	p.open.Store(backend, nil)
+func (p *proxy) serve(client, backend net.Conn) {
+	p.accepted <- struct{}{}
 	pass := func(to, from net.Conn, filter func(*bytes.Buffer) []byte) {
 		defer to.Close()
 		defer from.Close()
@@ -90,8 +49,10 @@ func (p *proxy) serve(client net.Conn) {
 			}
 		}
 	}
-	p.sides.Go(func() { pass(backend, client, func(b *bytes.Buffer) []byte { return b.Next(b.Len()) }) })
-	p.sides.Go(func() { pass(client, backend, p.messages) })
+	var sides sync.WaitGroup
+	sides.Go(func() { pass(backend, client, func(b *bytes.Buffer) []byte { return b.Next(b.Len()) }) })
+	sides.Go(func() { pass(client, backend, p.messages) })
+	sides.Wait()
 }
 
 // messages takes whole messages of the server out of b, without notifications where the proxy is deaf.

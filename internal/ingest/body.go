@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,11 +31,11 @@ const (
 	maxHeldOf   = maxHeld / 4 // by one address: providers send from few, and a proxy is one
 )
 
-// read reads the raw bytes once; they are counted until release. A body above the cap is refused, never truncated; a
-// compressed one is refused, since what was signed is not known then.
+// read reads the raw bytes once; they are counted until release. A body above the cap is refused, never truncated;
+// a compressed one is refused.
 func (b *bodies) read(w http.ResponseWriter, r *http.Request, limit int) (body []byte, release func(), err error) {
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return nil, nil, hub.Errorf(hub.CompressedBody, "compressed bodies are not taken")
+	if err := server.RefuseCompressed(r); err != nil {
+		return nil, nil, err
 	}
 	if r.ContentLength > int64(limit) {
 		return nil, nil, tooLarge(limit)

@@ -55,7 +55,7 @@ cat >&2 <<'END'
 npm error code ENOTFOUND
 npm error network request to https://registry.example.com/x failed, reason: getaddrinfo ENOTFOUND registry.example.com
 npm error     at ClientRequest.<anonymous> (/usr/lib/node_modules/npm/index.js:130:14)
-npm error A complete log of this run can be found in: /root/.npm/_logs/x.log
+npm error A complete log of this run can be found in: ~/.npm/_logs/x.log
 END
 exit 1
 `)

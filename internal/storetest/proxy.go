@@ -5,12 +5,9 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // A Cut says where a proxy cuts a connection.
@@ -27,49 +24,15 @@ const (
 type Proxy struct {
 	URL string // as the database's, through the proxy
 
-	cut   atomic.Int32
-	cuts  atomic.Int32
-	sides sync.WaitGroup
-	open  sync.Map // of net.Conn
-	dial  func() (net.Conn, error)
+	cut  atomic.Int32
+	cuts atomic.Int32
 }
 
 // StartProxy serves until the test ends.
 func StartProxy(t testing.TB, url string) *Proxy {
 	t.Helper()
-	config, err := pgx.ParseConfig(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	network, address := "unix", config.Host+"/.s.PGSQL."+strconv.Itoa(int(config.Port))
-	if config.Host[0] != '/' {
-		network, address = "tcp", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
-	}
-	p := &Proxy{
-		URL:  "postgres://" + config.User + "@" + ln.Addr().String() + "/" + config.Database + "?sslmode=disable",
-		dial: func() (net.Conn, error) { return net.Dial(network, address) },
-	}
-	p.sides.Go(func() {
-		for {
-			client, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			p.serve(client)
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		p.open.Range(func(conn, _ any) bool {
-			_ = conn.(net.Conn).Close()
-			return true
-		})
-		p.sides.Wait()
-	})
+	p := &Proxy{}
+	p.URL = Relay(t, url, p.serve)
 	return p
 }
 
@@ -79,21 +42,15 @@ func (p *Proxy) Arm(c Cut) { p.cut.Store(int32(c)) }
 // Hit says whether a connection was cut.
 func (p *Proxy) Hit() bool { return p.cuts.Load() > 0 }
 
-func (p *Proxy) serve(client net.Conn) {
-	backend, err := p.dial()
-	if err != nil {
-		_ = client.Close()
-		return
-	}
-	p.open.Store(client, nil)
-	p.open.Store(backend, nil)
+func (p *Proxy) serve(client, backend net.Conn) {
 	lost := make(chan struct{}) // closed: what Postgres says is nobody's any more
-	p.sides.Go(func() {
+	var sides sync.WaitGroup
+	sides.Go(func() {
 		defer func() { _ = backend.Close() }()
 		defer func() { _ = client.Close() }()
 		p.forward(client, backend, lost)
 	})
-	p.sides.Go(func() {
+	sides.Go(func() {
 		defer func() { _ = client.Close() }()
 		answers := bytes.Buffer{}
 		buffer := make([]byte, 16<<10)
@@ -111,6 +68,7 @@ func (p *Proxy) serve(client net.Conn) {
 			}
 		}
 	})
+	sides.Wait()
 }
 
 // forward passes the client's messages on, until one of them is a commit that is to be lost.
