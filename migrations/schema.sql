@@ -240,6 +240,16 @@ ALTER TABLE tributary.keys ENABLE ROW LEVEL SECURITY;
 CREATE POLICY pipeline ON tributary.keys AS PERMISSIVE FOR ALL TO tributary_pipeline USING (true) WITH CHECK (true);
 CREATE POLICY tenant ON tributary.keys AS PERMISSIVE FOR ALL TO tributary_tenant USING ((tenant_id = tributary.current_tenant())) WITH CHECK ((tenant_id = tributary.current_tenant()));
 
+CREATE TABLE tributary.keyset_keys (
+    key_id bigint NOT NULL,
+    proof bytea NOT NULL,
+    made_at timestamp with time zone NOT NULL DEFAULT now(),
+    retired_at timestamp with time zone,
+    CONSTRAINT keyset_keys_pkey PRIMARY KEY (key_id)
+);
+ALTER TABLE tributary.keyset_keys ENABLE ROW LEVEL SECURITY;
+CREATE POLICY pipeline ON tributary.keyset_keys AS PERMISSIVE FOR ALL TO tributary_pipeline USING (true) WITH CHECK (true);
+
 CREATE TABLE tributary.log_days (
     tenant_id uuid NOT NULL,
     first_position bigint NOT NULL,
@@ -291,6 +301,8 @@ CREATE TABLE tributary.nodes (
     version text NOT NULL,
     started_at timestamp with time zone NOT NULL DEFAULT now(),
     beat_at timestamp with time zone NOT NULL DEFAULT now(),
+    key_ids bigint[],
+    primary_key_id bigint,
     CONSTRAINT nodes_pkey PRIMARY KEY (id)
 );
 ALTER TABLE tributary.nodes ENABLE ROW LEVEL SECURITY;
@@ -484,6 +496,7 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON tributary.idempotency TO tributary_pipel
 GRANT INSERT, SELECT ON tributary.installation TO tributary_pipeline;
 GRANT SELECT ON tributary.issuers TO tributary_pipeline;
 GRANT SELECT, UPDATE (last_used_at) ON tributary.keys TO tributary_pipeline;
+GRANT INSERT, SELECT ON tributary.keyset_keys TO tributary_pipeline;
 GRANT INSERT, SELECT ON tributary.log_days TO tributary_pipeline;
 GRANT INSERT, SELECT, UPDATE ON tributary.log_heads TO tributary_pipeline;
 GRANT INSERT, SELECT ON tributary.messages TO tributary_pipeline;

@@ -8,6 +8,8 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/keyset"
+	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/worker"
@@ -17,7 +19,7 @@ import (
 const maxClockSkew = 5 * time.Minute
 
 // checkDatabase refuses a database that this process must not run on, and makes the partitions that it needs at once.
-func (a *App) checkDatabase(ctx context.Context, db *store.Store) error {
+func (a *App) checkDatabase(ctx context.Context, db *store.Store, keeper *secret.Keeper) error {
 	if err := db.Pipeline.Ping(ctx); err != nil {
 		return fmt.Errorf("reach the database: %w", err)
 	}
@@ -41,6 +43,9 @@ func (a *App) checkDatabase(ctx context.Context, db *store.Store) error {
 	}
 	if is != kind {
 		return fmt.Errorf("the database is marked %s by its first use, and this process is of kind %s: use a database of its own for each", is, kind)
+	}
+	if err := keyset.Check(ctx, db.Pipeline, keeper); err != nil {
+		return err
 	}
 	if err := checkClock(ctx, db.Pipeline); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/app"
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/config"
+	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
@@ -34,6 +35,15 @@ func open(t *testing.T, db *storetest.DB, rolePrefix string) *store.Store {
 	must(t, err)
 	t.Cleanup(s.Close)
 	return s
+}
+
+func newKeeper(t *testing.T) *secret.Keeper {
+	t.Helper()
+	encoded, err := secret.NewKeyset()
+	must(t, err)
+	keeper, err := secret.Open(encoded)
+	must(t, err)
+	return keeper
 }
 
 // A harm is what is wrong with a database.
@@ -95,6 +105,13 @@ func TestCheckDatabase(t *testing.T) {
 			harm:    mark("dev"),
 			refused: "the database is marked dev by its first use, and this process is of kind production: ",
 		},
+		"filled with another keyset": {
+			harm: func(t *testing.T, db *storetest.DB) {
+				t.Helper()
+				db.Endpoint(t, db.Tenant(t), "stripe") // no keyset opens its token
+			},
+			refused: "the keyset cannot open what the database holds",
+		},
 		"its clock is ahead":  {harm: shiftClock("10 minutes"), refused: "this machine's clock and Postgres's are 10m"},
 		"its clock is behind": {harm: shiftClock("-10 minutes"), refused: "this machine's clock and Postgres's are 10m"},
 		"its clock is nearly right": {
@@ -107,7 +124,7 @@ func TestCheckDatabase(t *testing.T) {
 			if tt.harm != nil {
 				tt.harm(t, db)
 			}
-			err := newApp(t, tt.dev).CheckDatabase(t.Context(), open(t, db, tt.prefix))
+			err := newApp(t, tt.dev).CheckDatabase(t.Context(), open(t, db, tt.prefix), newKeeper(t))
 			if tt.refused != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.refused) {
 					t.Errorf("%v; want it refused, by %q", err, tt.refused)

@@ -5,13 +5,14 @@ import (
 	"log/slog"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
 )
 
 // CheckDatabase is what a process asks of its database before it starts anything on it.
-func (a *App) CheckDatabase(ctx context.Context, db *store.Store) error {
-	return a.checkDatabase(ctx, db)
+func (a *App) CheckDatabase(ctx context.Context, db *store.Store, keeper *secret.Keeper) error {
+	return a.checkDatabase(ctx, db, keeper)
 }
 
 // Quieted is what River logs to.

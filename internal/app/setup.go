@@ -45,7 +45,7 @@ func (a *App) setup(ctx context.Context) error {
 		return err
 	}
 	a.onStop("store", func(context.Context) error { db.Close(); return nil })
-	if err := a.checkDatabase(ctx, db); err != nil {
+	if err := a.checkDatabase(ctx, db, keeper); err != nil {
 		return err
 	}
 	river, err := store.OpenRiver(ctx, o.Config.DirectDatabaseURL.Reveal(), o.Config.RolePrefix, pools.river)
@@ -53,7 +53,7 @@ func (a *App) setup(ctx context.Context) error {
 		return err
 	}
 	a.onStop("river pool", func(context.Context) error { river.Close(); return nil })
-	node, err := a.startNode(ctx, db, river, metrics) // it takes over what its killed predecessor left before River begins
+	node, err := a.startNode(ctx, db, river, keeper, metrics) // it takes over what its killed predecessor left before River begins
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/directory"
+	"github.com/tributary-hub/tributary/internal/keyset"
 	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/publish"
+	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/worker"
 )
@@ -26,14 +28,18 @@ type workerParts struct {
 }
 
 // startNode makes this process known to the others, by its roles, and returns the id that it has among them.
-func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River, metrics prometheus.Registerer) (id string, err error) {
+func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River, keeper *secret.Keeper, metrics prometheus.Registerer) (id string, err error) {
+	keys, err := keyset.Of(keeper)
+	if err != nil {
+		return "", err
+	}
 	id = a.o.NodeID
 	if id == "" {
 		id = uuid.NewString()
 	}
 	return id, a.start(ctx, "node", worker.NewNode(worker.NodeOptions{
 		Pipeline: db.Pipeline, River: river, Log: a.o.Log, Metrics: metrics, Mine: a.o.NodeID != "",
-		Self: store.Node{ID: id, Roles: strings.Split(a.o.Config.Roles.String(), ","), Version: a.o.Version},
+		Self: store.Node{ID: id, Roles: strings.Split(a.o.Config.Roles.String(), ","), Version: a.o.Version, Keyset: keys},
 	}))
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -21,6 +22,7 @@ const (
 // A Keeper seals and opens with one keyset: its primary key seals, all of its enabled keys open. Make it with Open.
 type Keeper struct {
 	aead    tink.AEAD
+	keys    []uint32
 	primary uint32
 }
 
@@ -37,7 +39,7 @@ func Open(encoded String) (*Keeper, error) {
 	if err != nil {
 		return nil, errors.New("the keyset holds a key that is not for AEAD")
 	}
-	return &Keeper{aead: primitive, primary: handle.KeysetInfo().GetPrimaryKeyId()}, nil
+	return &Keeper{aead: primitive, keys: keyIDs(handle), primary: handle.KeysetInfo().GetPrimaryKeyId()}, nil
 }
 
 // Seal encrypts plaintext. It opens only with the same purpose and the same parts: whatever else must be so for
@@ -89,6 +91,14 @@ func (k *Keeper) KeyID(sealed []byte) (id uint32, ok bool) {
 
 // Primary is the id of the key that seals.
 func (k *Keeper) Primary() uint32 { return k.primary }
+
+// Keys are the ids of the keys that open, the oldest first.
+func (k *Keeper) Keys() []uint32 { return slices.Clone(k.keys) }
+
+// Prefix is what every value begins with that the primary key sealed, and no other.
+func (k *Keeper) Prefix() []byte {
+	return binary.BigEndian.AppendUint32([]byte{prefixVersion}, k.primary)
+}
 
 // associatedData puts each part's length before it, so that no two lists of parts become the same bytes.
 func associatedData(p Purpose, parts [][]byte) []byte {

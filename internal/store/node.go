@@ -16,17 +16,25 @@ type Node struct {
 	ID      string // of its River client
 	Roles   []string
 	Version string
+	Keyset  Keyset
 }
 
-// Beat writes that the node lives, and makes its row at the first beat.
+// Beat writes that the node lives, and makes its row where it was swept meanwhile. The first beat is Join's.
 func (p *Pipeline) Beat(ctx context.Context, n Node) error {
-	_, err := p.pool.Exec(ctx, `
-		INSERT INTO tributary.nodes (id, roles, version) VALUES ($1, $2, $3)
-		ON CONFLICT (id) DO UPDATE SET beat_at = now(), roles = EXCLUDED.roles, version = EXCLUDED.version`, n.ID, n.Roles, n.Version)
-	if err != nil {
+	if err := beat(ctx, p.pool, n); err != nil {
 		return fmt.Errorf("beat: %w", failure(err))
 	}
 	return nil
+}
+
+func beat(ctx context.Context, db querier, n Node) error {
+	_, err := db.Exec(ctx, `
+		INSERT INTO tributary.nodes (id, roles, version, key_ids, primary_key_id) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE
+		   SET beat_at = now(), roles = EXCLUDED.roles, version = EXCLUDED.version,
+		       key_ids = EXCLUDED.key_ids, primary_key_id = EXCLUDED.primary_key_id`,
+		n.ID, n.Roles, n.Version, n.Keyset.Keys, n.Keyset.Primary)
+	return err
 }
 
 // RemoveNode forgets a node that ended in order.

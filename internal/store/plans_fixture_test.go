@@ -55,7 +55,7 @@ func (fx *planFixture) tails(n int) []store.Tail {
 func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline) error {
 	tenant, now := fx.tenants[0], fx.now
 	question := store.Question{Caller: hub.NewID[hub.KeyID](), Hash: hub.HashToken("question"), Request: hub.HashToken("body")}
-	node := store.Node{ID: "n", Roles: []string{"worker"}, Version: "test"}
+	node := store.Node{ID: "n", Roles: []string{"worker"}, Version: "test", Keyset: store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}}
 	return map[string]func(context.Context, *store.Pipeline) error{
 		"Append": func(ctx context.Context, p *store.Pipeline) error {
 			_, err := p.Append(ctx, benchUnits(fx.tenants, 20, true))
@@ -125,6 +125,8 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"SweepNodes":       func(ctx context.Context, p *store.Pipeline) error { return second(p.SweepNodes(ctx, time.Hour)) },
 		"TrimRejections":   func(ctx context.Context, p *store.Pipeline) error { return second(p.TrimRejections(ctx)) },
 		"Beat":             func(ctx context.Context, p *store.Pipeline) error { return p.Beat(ctx, node) },
+		"Join":             func(ctx context.Context, p *store.Pipeline) error { return p.Join(ctx, node) },
+		"KeysetState":      func(ctx context.Context, p *store.Pipeline) error { return second(p.KeysetState(ctx)) },
 		"RemoveNode":       func(ctx context.Context, p *store.Pipeline) error { return p.RemoveNode(ctx, node.ID) },
 		"Ping":             func(ctx context.Context, p *store.Pipeline) error { return p.Ping(ctx) },
 		"Epoch":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Epoch(ctx)) },

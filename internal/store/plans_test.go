@@ -23,7 +23,7 @@ import (
 )
 
 // Tables that are a row or a few by their nature, where an index would be no help.
-var fewRows = []string{"epoch", "installation", "schema_version", "nodes"}
+var fewRows = []string{"epoch", "installation", "schema_version", "nodes", "keyset_keys"}
 
 // No statement of the pipeline reads a table from end to end: neither planned while the tables were empty, nor with
 // that plan once they are full, nor planned anew without statistics, nor with them.

@@ -50,14 +50,15 @@ func NewNode(o NodeOptions) *Node {
 	return n
 }
 
-// Start writes the first beat, takes over what its own killed predecessor left, and goes on in the background.
+// Start takes over what its own killed predecessor left, joins with the first beat, and goes on in the background. It
+// fails where the others and this process do not open what each other seals.
 func (n *Node) Start(ctx context.Context) error {
 	if n.o.Mine {
 		if err := n.takeOver(ctx, n.o.Self.ID); err != nil {
 			return err
 		}
 	}
-	if err := n.o.Pipeline.Beat(ctx, n.o.Self); err != nil {
+	if err := n.o.Pipeline.Join(ctx, n.o.Self); err != nil {
 		return err
 	}
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -27,7 +27,7 @@ func newNode(t *testing.T, works string, since time.Duration, mine bool) (*store
 	t.Cleanup(pool.Close)
 	return db, worker.NewNode(worker.NodeOptions{
 		Pipeline: db.Pipeline, River: pool, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Mine: mine,
-		Self: store.Node{ID: "self", Roles: []string{"worker"}, Version: "test"},
+		Self: store.Node{ID: "self", Roles: []string{"worker"}, Version: "test", Keyset: store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}},
 	})
 }
 

@@ -1,0 +1,79 @@
+package secret
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	tink "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+)
+
+// A keyset's life, from text to text: Rotate, Promote, Prune. Its keys stand in the order in which they were added.
+
+// Rotate adds a fresh key that opens and does not seal. It refuses where one waits already to be promoted.
+func Rotate(encoded String) (String, error) {
+	return change(encoded, func(m *keyset.Manager, keys []uint32, primary uint32) error {
+		if newest := keys[len(keys)-1]; newest != primary {
+			return fmt.Errorf("the keyset has a new key already, %d, which does not seal yet: promote it, or drop it with prune", newest)
+		}
+		_, err := m.Add(aead.AES256GCMKeyTemplate())
+		return err
+	})
+}
+
+// Promote makes the newest key the one that seals. It refuses where it is that.
+func Promote(encoded String) (String, error) {
+	return change(encoded, func(m *keyset.Manager, keys []uint32, primary uint32) error {
+		newest := keys[len(keys)-1]
+		if newest == primary {
+			return fmt.Errorf("the newest key of the keyset, %d, seals already: rotate adds a new one", newest)
+		}
+		return m.SetPrimary(newest)
+	})
+}
+
+// Prune drops all keys but the one that seals.
+func Prune(encoded String) (String, error) {
+	return change(encoded, func(m *keyset.Manager, keys []uint32, primary uint32) error {
+		for _, key := range keys {
+			if key == primary {
+				continue
+			}
+			if err := m.Delete(key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func change(encoded String, fn func(m *keyset.Manager, keys []uint32, primary uint32) error) (String, error) {
+	handle, err := decodeKeyset(encoded)
+	if err != nil {
+		return String{}, err
+	}
+	if err := checkKeyset(handle); err != nil {
+		return String{}, err
+	}
+	manager := keyset.NewManagerFromHandle(handle)
+	if err := fn(manager, keyIDs(handle), handle.KeysetInfo().GetPrimaryKeyId()); err != nil {
+		return String{}, err
+	}
+	changed, err := manager.Handle()
+	if err != nil {
+		return String{}, errors.New("the keyset cannot be changed")
+	}
+	return encodeKeyset(changed)
+}
+
+// keyIDs lists the keys that open, in the order of the keyset.
+func keyIDs(handle *keyset.Handle) []uint32 {
+	var ids []uint32
+	for _, key := range handle.KeysetInfo().GetKeyInfo() {
+		if key.GetStatus() == tink.KeyStatusType_ENABLED {
+			ids = append(ids, key.GetKeyId())
+		}
+	}
+	return ids
+}
