@@ -15,8 +15,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/server"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // Options of one process.
@@ -33,14 +36,15 @@ type Options struct {
 
 // An App is one process: New binds its ports, Start builds and starts the rest.
 type App struct {
-	o      Options
-	public *server.Server
-	mux    *http.ServeMux // of the public port
-	ops    *server.Server
-	opsMux *http.ServeMux
-	url    *url.URL   // where the process is reached: the public URL where one is configured, else its own port
-	failed chan error // one for each port
-	stops  []stop
+	o       Options
+	public  *server.Server
+	mux     *http.ServeMux // of the public port
+	ops     *server.Server
+	opsMux  *http.ServeMux
+	url     *url.URL   // where the process is reached: the public URL where one is configured, else its own port
+	failed  chan error // one for each port
+	metrics *prometheus.Registry
+	stops   []stop
 
 	stopping chan struct{} // closed when Stop begins
 	once     sync.Once     // closes it
@@ -57,16 +61,16 @@ const stopTimeout = 25 * time.Second
 
 // New binds the process's ports, so that its address is known and a taken port is told before anything else is done.
 func New(ctx context.Context, o Options) (*App, error) {
-	a := &App{o: o, mux: http.NewServeMux(), opsMux: http.NewServeMux(), failed: make(chan error, 2), stopping: make(chan struct{})}
+	a := &App{o: o, metrics: telemetry.NewRegistry(o.Version), mux: http.NewServeMux(), opsMux: http.NewServeMux(), failed: make(chan error, 2), stopping: make(chan struct{})}
 	hosts := o.Hosts
 	if o.Config.PublicURL != nil {
 		hosts = append(slices.Clone(hosts), o.Config.PublicURL.Hostname())
 	}
 	a.public = server.New(server.Options{
-		Name: "public", Listen: o.Config.Listen, Mux: a.mux, Log: o.Log, Failed: a.failed, TrustedProxies: o.Config.TrustedProxies, CheckHost: o.Dev, Hosts: hosts,
+		Name: "public", Listen: o.Config.Listen, Mux: a.mux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, TrustedProxies: o.Config.TrustedProxies, CheckHost: o.Dev, Hosts: hosts,
 	})
 	a.ops = server.New(server.Options{
-		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, Failed: a.failed, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
+		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
 	})
 	for _, s := range []*server.Server{a.ops, a.public} {
 		if err := s.Listen(ctx); err != nil {

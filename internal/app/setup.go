@@ -21,7 +21,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/stream"
-	"github.com/tributary-hub/tributary/internal/telemetry"
+	"github.com/tributary-hub/tributary/internal/worker"
 )
 
 // setup makes, wires and starts the process, in one straight line: what stands later may use what stands before, and
@@ -29,8 +29,7 @@ import (
 //
 //nolint:gocognit // it is long and has no branches but the roles and the errors
 func (a *App) setup(ctx context.Context) error {
-	o, log := a.o, a.o.Log
-	metrics := telemetry.NewRegistry()
+	o, log, metrics := a.o, a.o.Log, a.metrics
 
 	keeper, err := secret.Open(o.Config.Keyset)
 	if err != nil {
@@ -53,6 +52,10 @@ func (a *App) setup(ctx context.Context) error {
 		return err
 	}
 	a.onStop("river pool", func(context.Context) error { river.Close(); return nil })
+	store.Measure(metrics, db, river)
+	if err := a.start(ctx, "watch", worker.NewWatch(worker.WatchOptions{Pipeline: db.Pipeline, River: river, Log: log, Metrics: metrics})); err != nil {
+		return err
+	}
 	node, err := a.startNode(ctx, db, river, keeper, metrics) // it takes over what its killed predecessor left before River begins
 	if err != nil {
 		return err
@@ -66,7 +69,7 @@ func (a *App) setup(ctx context.Context) error {
 	keys := egress.NewKeys(egress.KeysOptions{Client: client, Logger: log, Registerer: metrics})
 	a.onStop("issuers' keys", keys.Stop)
 	tenants, err := directory.New(directory.Options{
-		Pipeline: db.Pipeline, Keeper: keeper, Log: log, Limits: o.Config.Limits, Retention: o.Config.Retention,
+		Pipeline: db.Pipeline, Keeper: keeper, Log: log, Metrics: metrics, Limits: o.Config.Limits, Retention: o.Config.Retention,
 	})
 	if err != nil {
 		return err
@@ -74,7 +77,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "directory", tenants); err != nil {
 		return err
 	}
-	usage := meter.New(meter.Options{Pipeline: db.Pipeline, Log: log})
+	usage := meter.New(meter.Options{Pipeline: db.Pipeline, Log: log, Metrics: metrics})
 	if err := a.start(ctx, "meter", usage); err != nil {
 		return err
 	}
@@ -100,7 +103,7 @@ func (a *App) setup(ctx context.Context) error {
 		return err
 	}
 	if roles.Ingest {
-		notes := ingest.NewNotebook(ingest.NotebookOptions{Pipeline: db.Pipeline, Keeper: keeper, Log: log})
+		notes := ingest.NewNotebook(ingest.NotebookOptions{Pipeline: db.Pipeline, Keeper: keeper, Metrics: metrics, Log: log})
 		if err := a.start(ctx, "notebook", notes); err != nil {
 			return err
 		}
@@ -162,7 +165,7 @@ func (a *App) setup(ctx context.Context) error {
 	for pattern, handler := range o.Mount {
 		a.mux.Handle(pattern, handler)
 	}
-	a.opsMux.Handle("/", server.NewOps(server.OpsOptions{Checks: checks, Gatherer: metrics}))
+	a.opsMux.Handle("/", server.NewOps(server.OpsOptions{Checks: checks, Gatherer: metrics, Metrics: metrics}))
 	for _, s := range []*server.Server{a.ops, a.public} {
 		if err := a.start(ctx, "port", s); err != nil {
 			return err

@@ -180,6 +180,7 @@ func (l *Listener) listen(ctx context.Context) (connected bool, err error) {
 		return false, fmt.Errorf("listen: %w", err)
 	}
 	l.setConnected(true)
+	l.metrics.heard.SetToCurrentTime()
 	defer l.setConnected(false)
 	l.metrics.connects.Inc()
 	if l.o.OnConnect != nil {
@@ -199,6 +200,7 @@ func (l *Listener) hear(ctx context.Context, conn *pgx.Conn) error {
 	notification, err := conn.WaitForNotification(waiting)
 	switch {
 	case notification != nil:
+		l.metrics.heard.SetToCurrentTime()
 		l.handle(notification.Payload)
 		return nil
 	case ctx.Err() != nil:
@@ -209,6 +211,7 @@ func (l *Listener) hear(ctx context.Context, conn *pgx.Conn) error {
 	if err := l.within(ctx, conn.Ping); err != nil {
 		return fmt.Errorf("ping: %w", err)
 	}
+	l.metrics.heard.SetToCurrentTime()
 	return nil
 }
 
@@ -220,17 +223,17 @@ func (l *Listener) handle(payload string) {
 	}
 	switch s := signal.(type) {
 	case Wake:
-		l.metrics.heard.WithLabelValues("wake").Inc()
+		l.metrics.wakes.Inc()
 		if l.o.OnWake != nil {
 			l.o.OnWake(s)
 		}
 	case Changed:
-		l.metrics.heard.WithLabelValues("changed").Inc()
+		l.metrics.changes.Inc()
 		if l.o.OnChanged != nil {
 			l.o.OnChanged(s)
 		}
 	case echo:
-		l.metrics.heard.WithLabelValues("echo").Inc()
+		l.metrics.echoes.Inc()
 		l.answer(s)
 	}
 }

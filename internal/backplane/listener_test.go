@@ -43,7 +43,7 @@ func TestListener_Hears(t *testing.T) {
 	if diff := cmp.Diff(changed, receive(t, l.changes)); diff != "" {
 		t.Error(diff)
 	}
-	if n := count(t, l.registry, "tributary_backplane_undecodable_total"); n != 1 {
+	if n := count(t, l.registry, "tributary_backplane_signals_total", "undecodable"); n != 1 {
 		t.Errorf("%v signals counted as not understood, want 1", n)
 	}
 	if err := l.CheckHears(t.Context()); err != nil {
@@ -300,15 +300,18 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	}
 }
 
-func count(t *testing.T, g prometheus.Gatherer, name string) float64 {
+// count is the counter of that name and label.
+func count(t *testing.T, g prometheus.Gatherer, name, label string) float64 {
 	t.Helper()
 	families, err := g.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue()
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetCounter().GetValue()
+			}
 		}
 	}
 	t.Fatalf("no metric %s", name)

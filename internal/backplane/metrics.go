@@ -3,27 +3,32 @@ package backplane
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	heard       *prometheus.CounterVec
-	undecodable prometheus.Counter
-	connects    prometheus.Counter
-	connected   prometheus.Gauge
+	wakes, changes, echoes, undecodable prometheus.Counter // signals
+	connects                            prometheus.Counter
+	connected                           prometheus.Gauge
+	heard                               prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
+	signals := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tributary_backplane_signals_total",
+		Help: "Signals that the listener heard, by kind: wake, changed, echo, or undecodable, which were dropped.",
+	}, []string{"kind"})
 	m := &metrics{
-		heard: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tributary_backplane_signals_total", Help: "Signals heard, by kind.",
-		}, []string{"kind"}),
-		undecodable: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tributary_backplane_undecodable_total", Help: "Signals that were not understood and dropped.",
-		}),
+		wakes: signals.WithLabelValues("wake"), changes: signals.WithLabelValues("changed"), echoes: signals.WithLabelValues("echo"),
+		undecodable: signals.WithLabelValues("undecodable"),
 		connects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tributary_backplane_connects_total", Help: "Times that the listener connected.",
 		}),
 		connected: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tributary_backplane_connected", Help: "1 while the listener is connected.",
+			Name: "tributary_backplane_connected", Help: "1 while the listener is connected, else 0.",
+		}),
+		heard: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tributary_backplane_heard_timestamp_seconds",
+			Help: "When the listener last heard from Postgres: a signal, or the answer to a ping, which it sends after 2 s of silence; at first, when it was made.",
 		}),
 	}
-	r.MustRegister(m.heard, m.undecodable, m.connects, m.connected)
+	m.heard.SetToCurrentTime()
+	r.MustRegister(signals, m.connects, m.connected, m.heard)
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tributary-hub/tributary/internal/expr"
@@ -20,22 +21,24 @@ import (
 
 // Options of a Directory.
 type Options struct {
-	Pipeline  *store.Pipeline  // required
-	Keeper    *secret.Keeper   // required: opens endpoints' secrets and tokens
-	Log       *slog.Logger     // required
-	Limits    hub.Limits       // the operator's, where a tenant sets none; default hub.DefaultLimits
-	Retention time.Duration    // how long the hub keeps messages; default 720h
-	Interval  time.Duration    // between looks for newer versions; default 5 s
-	Now       func() time.Time // default time.Now
+	Pipeline  *store.Pipeline       // required
+	Keeper    *secret.Keeper        // required: opens endpoints' secrets and tokens
+	Log       *slog.Logger          // required
+	Metrics   prometheus.Registerer // default: counted for nobody
+	Limits    hub.Limits            // the operator's, where a tenant sets none; default hub.DefaultLimits
+	Retention time.Duration         // how long the hub keeps messages; default 720h
+	Interval  time.Duration         // between looks for newer versions; default 5 s
+	Now       func() time.Time      // default time.Now
 }
 
 // A Directory is safe for use by many goroutines.
 type Directory struct {
-	o      Options
-	events *expr.Env
-	claims *expr.Env
-	loads  singleflight.Group
-	misses *lookups
+	o       Options
+	events  *expr.Env
+	claims  *expr.Env
+	loads   singleflight.Group
+	misses  *lookups
+	metrics metrics
 
 	mu        sync.RWMutex // guards the maps below
 	tenants   map[hub.TenantID]*Tenant
@@ -60,6 +63,9 @@ func New(o Options) (*Directory, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
 	o.Limits = o.Limits.Or(hub.DefaultLimits())
 	events, err := expr.NewEvents()
 	if err != nil {
@@ -69,12 +75,21 @@ func New(o Options) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare expressions over claims: %w", err)
 	}
-	return &Directory{
+	d := &Directory{
 		o: o, events: events, claims: claims, misses: newLookups(o.Now),
 		tenants: map[hub.TenantID]*Tenant{}, slugs: map[string]*Tenant{},
 		tokens: map[[32]byte]*Endpoint{}, keys: map[[32]byte]*Key{}, operators: map[[32]byte]operatorKey{},
 		look: make(chan struct{}, 1),
-	}, nil
+	}
+	d.metrics = newMetrics(o.Metrics, d.size)
+	return d, nil
+}
+
+// size is how many tenants are known: a gauge.
+func (d *Directory) size() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return len(d.tenants)
 }
 
 // Events is the environment that routes are compiled in, for whoever checks one before it is saved.
@@ -149,15 +164,19 @@ func (d *Directory) load(ctx context.Context, id hub.TenantID) (*Tenant, error) 
 func (d *Directory) read(ctx context.Context, id hub.TenantID) (*Tenant, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // the read is others' too
 	defer cancel()
+	began := time.Now()
 	snapshot, err := d.o.Pipeline.Snapshot(ctx, id)
 	if hub.CodeOf(err) == hub.NotFound {
 		d.put(id, nil)
 		return nil, err
 	}
 	if err != nil {
+		d.metrics.wasLoaded(began, err)
 		return nil, err
 	}
-	return d.put(id, d.build(ctx, snapshot)), nil
+	tenant := d.build(ctx, snapshot)
+	d.metrics.wasLoaded(began, nil)
+	return d.put(id, tenant), nil
 }
 
 // put replaces what is known of a tenant by t, or forgets it where t is nil. An older version never replaces a

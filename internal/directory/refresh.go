@@ -91,14 +91,14 @@ func (d *Directory) refresh(ctx context.Context) (complete bool) {
 		known = append(known, id)
 	}
 	d.mu.RUnlock()
-	complete = true
+	looked, behind := d.o.Now(), 0
 	for some := range slices.Chunk(known, 1000) {
 		versions, err := d.versions(ctx, some)
 		if err != nil && ctx.Err() == nil {
 			d.o.Log.WarnContext(ctx, "configuration not refreshed", "tenants", len(some), "error", err)
 		}
 		if err != nil {
-			complete = false
+			behind += len(some)
 			continue
 		}
 		for _, id := range some {
@@ -108,11 +108,12 @@ func (d *Directory) refresh(ctx context.Context) (complete bool) {
 			}
 			if _, err := d.load(ctx, id); err != nil && hub.CodeOf(err) != hub.NotFound {
 				d.o.Log.WarnContext(ctx, "configuration not refreshed", "tenant", id, "error", err)
-				complete = false
+				behind++
 			}
 		}
 	}
-	return complete
+	d.metrics.haveLooked(looked, behind)
+	return behind == 0
 }
 
 // versions has a bound of its own: a connection that hangs must not end the looking.

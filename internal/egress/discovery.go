@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -22,13 +23,13 @@ func (c *Client) CheckIssuer(issuer string) error {
 // load fetches a source's keys: the discovery document first, where the row names no key set itself. Its first
 // request is paid for by the caller.
 func (k *Keys) load(ctx context.Context, src source, spare bool) (publicKeys, error) {
+	began := time.Now()
 	keys, err := k.fetchKeys(ctx, src, spare)
+	k.metrics.fetched(began, err)
 	if err != nil {
-		k.fetched.WithLabelValues(fetchFailed).Inc()
 		k.logger.DebugContext(ctx, "key set not fetched", "issuer", src.issuer, "error", err)
 		return nil, err
 	}
-	k.fetched.WithLabelValues(fetchOK).Inc()
 	return keys, nil
 }
 

@@ -73,7 +73,7 @@ func (k *Keys) refreshLocked(ctx context.Context, e *entry, now time.Time, spare
 		return nil
 	}
 	if !k.affordLocked(e.source.first(), now, spare) {
-		k.fetched.WithLabelValues(fetchRefused).Inc()
+		k.metrics.refused.Inc()
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)

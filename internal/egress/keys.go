@@ -44,7 +44,7 @@ type Keys struct {
 	maxSets int
 	now     func() time.Time
 	logger  *slog.Logger
-	fetched *prometheus.CounterVec
+	metrics metrics
 	running sync.WaitGroup // the fetches
 
 	mu      sync.Mutex // guards what follows and what it points to
@@ -80,15 +80,23 @@ func NewKeys(o KeysOptions) *Keys {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Keys{
+	k := &Keys{
 		client:  o.Client,
 		maxSets: o.MaxSets,
 		now:     o.Now,
 		logger:  o.Logger,
-		fetched: newFetchCounter(o.Registerer),
 		sets:    map[source]*entry{},
 		hosts:   hosts{},
 	}
+	k.metrics = newMetrics(o.Registerer, k.held)
+	return k
+}
+
+// held is how many sets there are: a gauge.
+func (k *Keys) held() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.sets)
 }
 
 // Stop ends the fetches that run and waits for them until ctx is done. Afterwards keys that are held still serve,

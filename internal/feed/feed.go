@@ -72,6 +72,7 @@ func New(o Options) *Feed {
 		tails:   map[hub.TenantID]*tail{},
 		woken:   map[*tail]struct{}{},
 	}
+	o.Metrics.MustRegister(newCensusCollector(f))
 	f.epoch = newEpoch(o.Epoch, o.Timeout, f.epochChanged)
 	return f
 }
@@ -147,6 +148,7 @@ func (f *Feed) Wake(w backplane.Wake) {
 	for _, head := range w.Heads {
 		if t, ok := f.tails[head.Tenant]; ok {
 			f.woken[t] = struct{}{}
+			t.heard(head.Position)
 		}
 	}
 	if f.lookAll || len(f.woken) > 0 {

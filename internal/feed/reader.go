@@ -134,6 +134,7 @@ func (f *Feed) grown(ctx context.Context, asks []ask) (grown []ask, err error) {
 		}
 		for i, a := range part {
 			if heads[i] != a.from.After {
+				a.tail.heard(heads[i])
 				grown = append(grown, a)
 			}
 		}

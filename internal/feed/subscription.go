@@ -57,6 +57,8 @@ type Batch struct {
 	// Frames are messages, hub.live and hub.reset, in order; none where nothing new is there. They are the
 	// subscription's own slice, good until the next call of Next.
 	Frames []*frame.Frame
+	// Live says that the tail pushed them: they are as young as messages get.
+	Live bool
 	// Cursor is the place once they are written.
 	Cursor hub.Cursor
 }
@@ -127,7 +129,7 @@ func (s *Subscription) takeQueue() (batch Batch, live bool, err error) {
 		return Batch{}, false, nil
 	}
 	clear(s.spare) // lets go of the last batch's frames
-	batch.Frames = s.queue
+	batch.Frames, batch.Live = s.queue, true
 	if len(s.queue) > 0 {
 		s.place = s.last
 	}

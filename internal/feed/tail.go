@@ -23,6 +23,7 @@ type tail struct {
 	epoch    hub.Epoch
 	position hub.Position // everything up to here was handed to the live subscriptions
 	at       time.Time    // of the message at position, or earlier
+	head     hub.Position // how far the log is known to reach
 	ring     ring         // ends at position
 	live     index        // those that get what is read
 	all      subscriptions
@@ -101,7 +102,7 @@ func (t *tail) forget() {
 
 func (t *tail) forgetLocked() {
 	t.placed = false
-	t.position, t.at, t.gapSince = 0, time.Time{}, time.Time{}
+	t.position, t.head, t.at, t.gapSince = 0, 0, time.Time{}, time.Time{}
 	t.ring, t.live = newRing(t.o.RingMessages, t.o.RingBytes), newIndex()
 	for s := range t.all {
 		s.fallBack()
@@ -224,7 +225,9 @@ func (t *tail) take(a ask, read store.LogRead) finding {
 		t.forgetLocked()
 		return floorRose
 	}
+	t.head = read.Head // what was heard is only a hint
 	good, hole := contiguous(read, t.position)
+	now := time.Now()
 	for _, message := range good {
 		e := entry{message.Position, message.Channel, frame.Message(t.epoch, message)}
 		t.ring.add(e)
@@ -234,6 +237,7 @@ func (t *tail) take(a ask, read store.LogRead) finding {
 			}
 		})
 		t.position, t.at = message.Position, message.At
+		t.metrics.age.Observe(now.Sub(message.At).Seconds())
 	}
 	t.metrics.messages.Add(float64(len(good)))
 	if hole == 0 {

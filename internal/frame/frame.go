@@ -58,6 +58,14 @@ func (f *Frame) Size() int {
 // IsMessage says that the frame is an entry of the log, and not one of the hub's own.
 func (f *Frame) IsMessage() bool { return f.item != nil }
 
+// At is when a message came into the log, by Postgres's clock; zero for the hub's own frames.
+func (f *Frame) At() time.Time {
+	if f.item == nil {
+		return time.Time{}
+	}
+	return f.item.At
+}
+
 func (f *Frame) encode(event string, data []byte) []byte {
 	out := make([]byte, 0, len(data)+len(event)+96)
 	if event != "" {

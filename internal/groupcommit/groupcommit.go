@@ -152,6 +152,13 @@ func (g *Group[In, Out]) Waiting() int {
 	return g.waiting.items
 }
 
+// WaitingBytes is their size, by Options.Size: a gauge.
+func (g *Group[In, Out]) WaitingBytes() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiting.bytes
+}
+
 func (g *Group[In, Out]) enqueue(w *waiter[In, Out]) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 
 // An answer is what the sender gets.
 type answer struct {
+	name        string // among the metrics' answers
 	status      int
 	contentType string
 	body        []byte
@@ -16,15 +17,15 @@ type answer struct {
 
 // answerEvent says which event holds the webhook; a duplicate's is the first one's. Ids need no escaping.
 func answerEvent(r hub.Receipt) answer {
-	body := `{"event":"` + r.Event.String() + `"}`
+	name, body := answerAccepted, `{"event":"`+r.Event.String()+`"}`
 	if r.Duplicate {
-		body = `{"event":"` + r.Event.String() + `","duplicate":true}`
+		name, body = answerDuplicate, `{"event":"`+r.Event.String()+`","duplicate":true}`
 	}
-	return answer{status: http.StatusOK, contentType: "application/json", body: []byte(body)}
+	return answer{name: name, status: http.StatusOK, contentType: "application/json", body: []byte(body)}
 }
 
 func answerHandshake(h *provider.Handshake) answer {
-	return answer{status: h.Status, contentType: h.ContentType, body: h.Body}
+	return answer{name: answerShaken, status: h.Status, contentType: h.ContentType, body: h.Body}
 }
 
 func (a answer) write(w http.ResponseWriter) {

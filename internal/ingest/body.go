@@ -110,6 +110,13 @@ func (s *share) take(size int) bool {
 	return true
 }
 
+// heldBytes is what all of them hold: a gauge.
+func (b *bodies) heldBytes() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held
+}
+
 func (s *share) release() {
 	if s.held == 0 {
 		return

@@ -32,6 +32,7 @@ func NewHandler(d *directory.Directory, m *meter.Meter, i *Intake, n *Notebook, 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	harmless(w.Header())
 	answer, err := h.accept(w, r)
+	h.intake.way.answered(answer, err)
 	if err != nil {
 		problem.Write(w, r, err)
 		return
@@ -56,8 +57,11 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 		return answer{}, err
 	}
 	defer release()
-	arrived := h.now()
+	began, arrived := time.Now(), h.now()
+	h.intake.way.received.Inc()
+	defer h.intake.way.done(began)
 	ep, verdict, err := h.verify(ctx, ep, r, body, arrived)
+	h.intake.way.verified(verdict, err, time.Since(began))
 	if err != nil {
 		return answer{}, err
 	}

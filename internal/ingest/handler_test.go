@@ -14,6 +14,7 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -56,7 +57,7 @@ func openQuietDoor(t *testing.T) *door {
 	}
 	opened := time.Now()
 	d.notebook = ingest.NewNotebook(ingest.NotebookOptions{
-		Pipeline: db.Pipeline, Keeper: d.keeper, Log: log, Interval: time.Hour, Now: func() time.Time { return opened },
+		Pipeline: db.Pipeline, Keeper: d.keeper, Log: log, Metrics: prometheus.NewRegistry(), Interval: time.Hour, Now: func() time.Time { return opened },
 	})
 	intake := ingest.StartIntake(t, d.keeper, db.Pipeline.InsertEvents)
 	usage := meter.New(meter.Options{Pipeline: db.Pipeline, Log: log})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -31,9 +32,10 @@ type IntakeOptions struct {
 // An Intake commits events: callers each wait for their own receipt while one transaction serves many.
 type Intake struct {
 	group   *groupcommit.Group[hub.Event, hub.Receipt]
-	bodies  bodies // what is being read for it
-	keeper  *secret.Keeper
+	bodies  bodies     // what is being read for it
+	way     wayMetrics // of the webhooks that are on their way to it
 	metrics intakeMetrics
+	keeper  *secret.Keeper
 	log     *slog.Logger
 	failing atomic.Bool // by a fault of ours, and told
 }
@@ -61,12 +63,14 @@ func NewIntake(o IntakeOptions) *Intake {
 			o.Log.ErrorContext(ctx, "committing panicked", "error", p, "stack", string(p.Stack))
 		},
 	}, func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
+		began := time.Now()
 		receipts, err := o.Insert(ctx, events)
-		i.metrics.flushed(len(events), err)
+		i.metrics.flushed(receipts, len(events), err, time.Since(began))
 		i.tell(ctx, len(events), err)
 		return receipts, err
 	})
-	i.metrics = newIntakeMetrics(o.Metrics, i.group.Waiting)
+	i.metrics = newIntakeMetrics(o.Metrics, i.group.Waiting, i.group.WaitingBytes)
+	i.way = newWayMetrics(o.Metrics, i.bodies.heldBytes)
 	return i
 }
 
@@ -78,6 +82,7 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 		i.log.ErrorContext(ctx, "event not sealed", "event", e.ID, "error", err)
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the event's credentials cannot be sealed")
 	}
+	began := time.Now()
 	receipt, err := i.group.Do(ctx, e)
 	switch {
 	case errors.Is(err, groupcommit.ErrFull):
@@ -89,6 +94,7 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 	case err != nil: // whatever it is, the sender is not at fault, and the flush has logged it
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the webhook could not be committed")
 	}
+	i.metrics.commit.Observe(time.Since(began).Seconds())
 	return receipt, nil
 }
 

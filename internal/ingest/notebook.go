@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/meter"
@@ -22,11 +24,12 @@ import (
 
 // NotebookOptions of a Notebook.
 type NotebookOptions struct {
-	Pipeline *store.Pipeline  // required
-	Keeper   *secret.Keeper   // required: seals headers that carry credentials
-	Log      *slog.Logger     // required
-	Interval time.Duration    // between counts of secrets' uses; default 5 s
-	Now      func() time.Time // default time.Now
+	Pipeline *store.Pipeline       // required
+	Keeper   *secret.Keeper        // required: seals headers that carry credentials
+	Log      *slog.Logger          // required
+	Metrics  prometheus.Registerer // required
+	Interval time.Duration         // between counts of secrets' uses; default 5 s
+	Now      func() time.Time      // default time.Now
 }
 
 // A Notebook is what ingest writes beside events: rejections, at once, and which secrets match, every few seconds.
@@ -38,6 +41,7 @@ type Notebook struct {
 	held    atomic.Int64 // bytes of the bodies in queue
 	senders *meter.Senders
 	uses    *tally.Tally[hub.SecretID, store.SecretUse]
+	metrics notebookMetrics
 
 	stop    chan struct{}
 	once    sync.Once
@@ -69,9 +73,11 @@ func NewNotebook(o NotebookOptions) *Notebook {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Notebook{
+	n := &Notebook{
 		o: o, queue: make(chan rejected, queueRejected), senders: meter.NewSenders(o.Now), uses: newUses(o), stop: make(chan struct{}),
 	}
+	n.metrics = newNotebookMetrics(o.Metrics, func() int { return len(n.queue) }, func() int { return int(n.held.Load()) })
+	return n
 }
 
 func newUses(o NotebookOptions) *tally.Tally[hub.SecretID, store.SecretUse] {
@@ -118,6 +124,7 @@ func (n *Notebook) Stop(ctx context.Context) error {
 // endpoint: past it nothing is noted.
 func (n *Notebook) reject(r rejected) (within bool) {
 	if !n.senders.Take(r.endpoint.ID, server.ClientAddr(r.request.Context())) {
+		n.metrics.muted.Inc()
 		return false
 	}
 	n.enqueue(r)
@@ -129,12 +136,14 @@ func (n *Notebook) enqueue(r rejected) {
 	size := int64(len(r.body))
 	if n.held.Add(size) > queueBodies {
 		n.held.Add(-size)
+		n.metrics.dropped.Inc()
 		return
 	}
 	select {
 	case n.queue <- r:
 	default:
 		n.held.Add(-size)
+		n.metrics.dropped.Inc()
 	}
 }
 
@@ -177,8 +186,11 @@ func (n *Notebook) writeRejections(ctx context.Context, first rejected) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := n.o.Pipeline.InsertRejections(ctx, batch); err != nil {
+		n.metrics.failed.Add(float64(len(batch)))
 		n.o.Log.WarnContext(ctx, "rejections not written", "rejections", len(batch), "error", err)
+		return
 	}
+	n.metrics.written.Add(float64(len(batch)))
 }
 
 // explain is the slow lane: it may try what the verdict need not, to say what went wrong.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -18,17 +19,19 @@ import (
 
 // Options of a Meter.
 type Options struct {
-	Pipeline *store.Pipeline  // required: where the rollup is written
-	Log      *slog.Logger     // required
-	Interval time.Duration    // between writes; default 10 s: what a crash forgets
-	Now      func() time.Time // default time.Now
+	Pipeline *store.Pipeline       // required: where the rollup is written
+	Log      *slog.Logger          // required
+	Metrics  prometheus.Registerer // default: counted for nobody
+	Interval time.Duration         // between writes; default 10 s: what a crash forgets
+	Now      func() time.Time      // default time.Now
 }
 
 // A Meter is safe for use by many goroutines. It writes the rollup between Start and Stop.
 type Meter struct {
 	*tally.Writer
 
-	o Options
+	o       Options
+	metrics metrics
 
 	mu      sync.RWMutex // guards tenants
 	tenants map[hub.TenantID]*tenant
@@ -42,7 +45,11 @@ func New(o Options) *Meter {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
 	m := &Meter{o: o, tenants: map[hub.TenantID]*tenant{}}
+	m.metrics = newMetrics(o.Metrics, m.size)
 	m.Writer = tally.NewWriter(tally.Options{
 		Interval: o.Interval,
 		Failed:   func(ctx context.Context, err error) { o.Log.WarnContext(ctx, "usage not written", "error", err) },
@@ -57,6 +64,13 @@ type tenant struct {
 
 	mu       sync.Mutex // guards webhooks
 	webhooks *rate.Limiter
+}
+
+// size is how many tenants there are counts of: a gauge.
+func (m *Meter) size() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.tenants)
 }
 
 func (m *Meter) of(id hub.TenantID) *tenant {
@@ -86,6 +100,7 @@ func (m *Meter) AdmitWebhook(id hub.TenantID, limits hub.Limits) error {
 	if wait == 0 {
 		return nil
 	}
+	m.metrics.refused.Inc()
 	return &hub.Error{
 		Code: hub.LimitExceeded, Message: "more webhooks per second than the tenant may send", Limit: "webhooks_per_second",
 		Rate: &hub.Rate{Name: "webhooks", PerSecond: *limits.WebhooksPerSecond}, RetryAfter: wait,

@@ -24,11 +24,14 @@ func (m *Meter) flush(ctx context.Context) error {
 	}
 	err := m.o.Pipeline.AddUsage(ctx, usage)
 	if err != nil {
+		m.metrics.unwritten.Inc()
 		for _, u := range usage {
 			m.of(u.Tenant).giveBack(u)
 		}
+		return err
 	}
-	return err
+	m.metrics.written.Inc()
+	return nil
 }
 
 // take empties the counts. The next peak begins with the streams that are open, also with one that opens meanwhile.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -58,18 +59,20 @@ func NewAppender(o Options) *Appender {
 			o.Log.ErrorContext(ctx, "appending panicked", "error", p, "stack", string(p.Stack))
 		},
 	}, func(ctx context.Context, units []hub.Unit) ([]hub.Placed, error) {
+		began := time.Now()
 		placed, err := o.Append(ctx, units)
-		a.metrics.flushed(len(units), err)
+		a.metrics.flushed(units, placed, err, time.Since(began))
 		a.tell(ctx, o.Log, err)
 		return placed, err
 	})
-	a.metrics = newMetrics(o.Metrics, a.group.Waiting)
+	a.metrics = newMetrics(o.Metrics, a.group.Waiting, a.group.WaitingBytes)
 	return a
 }
 
 // Append adds the unit and says where its messages stand. hub.Unavailable where the queue is full, or the database
 // does not answer before ctx ends: then a unit of an event may be tried again, since its working passes once.
 func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
+	began := time.Now()
 	placed, err := a.group.Do(ctx, u)
 	switch {
 	case errors.Is(err, groupcommit.ErrFull):
@@ -81,6 +84,7 @@ func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
 	case err != nil:
 		return hub.Placed{}, fmt.Errorf("append messages: %w", err)
 	}
+	a.metrics.wait.Observe(time.Since(began).Seconds())
 	return placed, nil
 }
 

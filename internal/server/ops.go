@@ -20,8 +20,9 @@ import (
 
 // OpsOptions of the operator's port.
 type OpsOptions struct {
-	Checks   []Check             // what must hold for the process to be ready
-	Gatherer prometheus.Gatherer // required: what /metrics shows
+	Checks   []Check               // what must hold for the process to be ready
+	Gatherer prometheus.Gatherer   // required: what /metrics shows
+	Metrics  prometheus.Registerer // takes what the checks say; default: shown by readiness alone
 }
 
 // A Check is one thing that readiness asks. It must be cheap, and give up when ctx is done. What it says in a
@@ -41,7 +42,11 @@ func NewOps(o OpsOptions) *http.ServeMux {
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.Handle("GET /healthz/ready", newReadiness(o.Checks))
+	ready := newReadiness(o.Checks)
+	if o.Metrics != nil {
+		o.Metrics.MustRegister(newCheckCollector(ready))
+	}
+	mux.Handle("GET /healthz/ready", ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
 	mux.Handle("GET /debug/pprof/", loopbackOnly(pprof.Index))
 	mux.Handle("GET /debug/pprof/cmdline", loopbackOnly(pprof.Cmdline))

@@ -29,8 +29,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &response{ResponseWriter: w}
 	out.Header().Set("X-Request-Id", record.RequestID)
 
+	s.metrics.inFlight.Inc()
 	defer func() {
 		abort := s.recovered(recover(), out, r, &a)
+		s.metrics.answered(a, out)
 		s.write(ctx, a, out)
 		if abort {
 			panic(http.ErrAbortHandler) // net/http cuts the connection and says nothing

@@ -15,15 +15,18 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Options of one server.
 type Options struct {
-	Name   string         // required: public or ops; stands in the log
-	Listen string         // required: host:port; port 0 takes a free one
-	Mux    *http.ServeMux // required: its patterns are the routes of the access record
-	Log    *slog.Logger   // required
-	Failed chan<- error   // required, with room for one: told when the server ends although nobody stopped it
+	Name    string                // required: public or ops; stands in the log
+	Listen  string                // required: host:port; port 0 takes a free one
+	Mux     *http.ServeMux        // required: its patterns are the routes of the access record
+	Log     *slog.Logger          // required
+	Metrics prometheus.Registerer // default: counted for nobody
+	Failed  chan<- error          // required, with room for one: told when the server ends although nobody stopped it
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
 	CheckHost      bool           // serve only loopback names and Hosts, but for /in/; default any
@@ -46,6 +49,7 @@ type Server struct {
 	listen    string
 	mux       *http.ServeMux
 	log       *slog.Logger
+	metrics   *metrics
 	proxies   []netip.Prefix
 	hosts     map[string]bool // nil: any
 	drainTime time.Duration
@@ -66,11 +70,15 @@ func New(o Options) *Server {
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 2 * time.Minute
 	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
 	s := &Server{
 		name:      o.Name,
 		listen:    o.Listen,
 		mux:       o.Mux,
 		log:       o.Log.With("server", o.Name),
+		metrics:   newMetrics(o.Metrics, o.Name),
 		proxies:   o.TrustedProxies,
 		drainTime: o.ReadHeaderTimeout,
 		failed:    o.Failed,

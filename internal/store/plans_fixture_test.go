@@ -130,6 +130,7 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"RemoveNode":       func(ctx context.Context, p *store.Pipeline) error { return p.RemoveNode(ctx, node.ID) },
 		"Ping":             func(ctx context.Context, p *store.Pipeline) error { return p.Ping(ctx) },
 		"Epoch":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Epoch(ctx)) },
+		"Look":             func(ctx context.Context, p *store.Pipeline) error { return second(p.Look(ctx)) },
 		"Clock":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Clock(ctx)) },
 		"MarkInstallation": func(ctx context.Context, p *store.Pipeline) error { return second(p.MarkInstallation(ctx, "dev")) },
 		"MigrationStatus":  func(ctx context.Context, p *store.Pipeline) error { return second(p.MigrationStatus(ctx)) },

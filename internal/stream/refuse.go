@@ -15,7 +15,7 @@ import (
 // refuse answers a request that gets no stream. A native EventSource gives up for good on any status but 200, so
 // what passes, 429 and 503, reaches it as a stream that ends at once and says when to come back.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	h.metrics.refused.WithLabelValues(string(hub.CodeOf(err))).Inc()
+	h.metrics.refusal(err)
 	var reason frame.ByeReason
 	switch problem.From(err, "").Status {
 	case http.StatusTooManyRequests:

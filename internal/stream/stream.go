@@ -45,7 +45,7 @@ func (s *stream) serve(ctx context.Context) {
 
 	end := s.run(ctx)
 	if end.reason == "" {
-		s.metrics.ended.WithLabelValues("gone").Inc()
+		s.metrics.ended.WithLabelValues(gone).Inc()
 		return
 	}
 	s.metrics.ended.WithLabelValues(string(end.reason)).Inc()
@@ -127,23 +127,34 @@ func (s *stream) deliver(ctx context.Context) (end ending, over bool) {
 	case err != nil:
 		return ending{frame.ByeUnavailable}, true
 	}
-	return s.write(ctx, batch.Frames...)
+	return s.send(ctx, batch.Live, batch.Frames...)
 }
 
 // write sends frames, unless the stream is over: a credential that has ended gets nothing more, however slow its
 // socket was. Where time runs out on the way, the rest stays unsaid, and what comes next is the last frame.
 func (s *stream) write(ctx context.Context, frames ...*frame.Frame) (end ending, over bool) {
+	return s.send(ctx, false, frames...)
+}
+
+// send is write for frames of which some are messages; live ones show how fast the hub is.
+func (s *stream) send(ctx context.Context, live bool, frames ...*frame.Frame) (end ending, over bool) {
 	if end, over := s.over(ctx); over {
 		return end, true
 	}
 	written, err := s.out.write(frames...)
 	s.metrics.frames.Add(float64(written))
 	messages := 0
+	var first time.Time
 	for _, f := range frames[:written] {
-		if f.IsMessage() {
-			messages++
+		if !f.IsMessage() {
+			continue
 		}
+		if messages == 0 {
+			first = f.At()
+		}
+		messages++
 	}
+	s.metrics.delivered(first, messages, live)
 	s.counts.Delivered(messages)
 	return ending{}, err != nil
 }

@@ -127,7 +127,7 @@ func TestNewLogger_Options(t *testing.T) {
 
 func TestNewRegistry(t *testing.T) {
 	t.Parallel()
-	families, err := telemetry.NewRegistry().Gather()
+	families, err := telemetry.NewRegistry("v1.2.3").Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

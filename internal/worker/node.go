@@ -35,7 +35,7 @@ type Node struct {
 	beatEvery time.Duration // these two are the constants, or less in a test
 	lookEvery time.Duration
 	inTime    int // beats in a row
-	taken     prometheus.Counter
+	metrics   nodeMetrics
 
 	cancel  context.CancelFunc
 	stopped chan struct{}
@@ -43,11 +43,7 @@ type Node struct {
 
 // NewNode makes a Node; it beats between Start and Stop.
 func NewNode(o NodeOptions) *Node {
-	n := &Node{o: o, beatEvery: beatEvery, lookEvery: takeOverEvery, taken: prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "tributary_jobs_taken_over_total", Help: "Jobs of dead nodes that this node made available again.",
-	})}
-	o.Metrics.MustRegister(n.taken)
-	return n
+	return &Node{o: o, beatEvery: beatEvery, lookEvery: takeOverEvery, metrics: newNodeMetrics(o.Metrics)}
 }
 
 // Start takes over what its own killed predecessor left, joins with the first beat, and goes on in the background. It
@@ -105,10 +101,12 @@ func (n *Node) beat(ctx context.Context) {
 	defer cancel()
 	if err := n.o.Pipeline.Beat(ctx, n.o.Self); err != nil {
 		n.inTime = 0
+		n.metrics.unwritten.Inc()
 		n.o.Log.WarnContext(ctx, "beat not written", "error", err)
 		return
 	}
 	n.inTime++
+	n.metrics.written.Inc()
 }
 
 // look judges the others by their silence, where this node's own beats were written.
@@ -128,7 +126,7 @@ func (n *Node) takeOver(ctx context.Context, mine string) error {
 	if err != nil {
 		return err
 	}
-	n.taken.Add(float64(jobs))
+	n.metrics.taken.Add(float64(jobs))
 	if jobs > 0 {
 		n.o.Log.InfoContext(ctx, "jobs taken over", "jobs", jobs)
 	}

@@ -26,6 +26,10 @@ type retention struct {
 func (*retention) Timeout(*river.Job[job.Retention]) time.Duration { return 80 * time.Second }
 
 func (r *retention) Work(ctx context.Context, _ *river.Job[job.Retention]) error {
+	return r.w.metrics.chore(ctx, job.Retention{}.Kind(), r.keepDays)
+}
+
+func (r *retention) keepDays(ctx context.Context) error {
 	err := MakePartitions(ctx, r.w.o.Pipeline, r.w.o.Now())
 	partitions, unlisted := r.w.o.Pipeline.Partitions(ctx)
 	if unlisted != nil {

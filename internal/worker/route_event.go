@@ -36,23 +36,27 @@ var errPanicked = errors.New("the working of the event panicked")
 // process stops; failed, to be tried again; given up, at the last attempt, when the outcome says so in the event's
 // trail.
 func (r *routeEvent) Work(ctx context.Context, j *river.Job[job.RouteEvent]) error {
+	began := time.Now()
+	r.w.metrics.running.Inc()
+	defer r.w.metrics.running.Dec()
 	err := r.work(ctx, j.Args)
+	r.w.metrics.working.Observe(time.Since(began).Seconds())
 	switch {
 	case err == nil:
-		r.w.metrics.worked.WithLabelValues("done").Inc()
+		r.w.metrics.done.Inc()
 		return nil
 	case store.IsOurs(err), errors.Is(err, context.Canceled): // the process stops, others go on
-		r.w.metrics.worked.WithLabelValues("snoozed").Inc()
+		r.w.metrics.snoozed.Inc()
 		return river.JobSnooze(snooze)
 	case j.Attempt < j.MaxAttempts:
-		r.w.metrics.worked.WithLabelValues("failed").Inc()
+		r.w.metrics.failed.Inc()
 		return err
 	}
-	r.w.metrics.worked.WithLabelValues("given_up").Inc()
 	r.w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Args.Tenant, "event", j.Args.Event, "error", err)
 	if _, gaveUp := r.w.giveUp(ctx, j.Args, reason(err)); gaveUp != nil {
-		return errors.Join(err, gaveUp) // the sweep finds it
+		return errors.Join(err, gaveUp) // the sweep finds it, and counts it
 	}
+	r.w.metrics.givenUp.Inc()
 	return err
 }
 
@@ -88,6 +92,7 @@ func (r *routeEvent) work(ctx context.Context, args job.RouteEvent) (err error) 
 	if placed.Passed {
 		r.w.o.Meter.Appended(args.Tenant, len(messages))
 		r.w.failures.note(args.Tenant, outcome)
+		r.w.metrics.recorded(outcome)
 		r.w.metrics.age.Observe(r.w.o.Now().Sub(event.ReceivedAt).Seconds())
 	}
 	return nil

@@ -26,6 +26,10 @@ type sweep struct {
 func (*sweep) Timeout(*river.Job[job.Sweep]) time.Duration { return 50 * time.Second }
 
 func (s *sweep) Work(ctx context.Context, _ *river.Job[job.Sweep]) error {
+	return s.w.metrics.chore(ctx, job.Sweep{}.Kind(), s.clear)
+}
+
+func (s *sweep) clear(ctx context.Context) error {
 	p := s.w.o.Pipeline
 	_, nodes := p.SweepNodes(ctx, silentNodes)
 	_, rejections := p.TrimRejections(ctx)
@@ -81,6 +85,7 @@ func (w *Worker) recordPage(ctx context.Context, jobs []store.GivenUpJob) (done 
 		all.Go(func() {
 			recorded, err := w.giveUp(ctx, j.RouteEvent, unrecorded)
 			if recorded {
+				w.metrics.givenUp.Inc()
 				w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Tenant, "event", j.Event, "error", j.Error)
 			}
 			errs[i] = err
