@@ -111,7 +111,7 @@ func (a *API) fromEndpoint(ctx context.Context, c *call) func(store.SealedEndpoi
 
 // newToken gives e a fresh token, and with it another URL.
 func (a *API) newToken(c *call, e *store.SealedEndpoint) error {
-	token := randomText(32)
+	token := hub.RandomText(32)
 	sealed, err := a.o.Keeper.Seal(secret.EndpointToken, []byte(token), c.tenant[:], e.ID[:])
 	if err != nil {
 		return err

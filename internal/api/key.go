@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"net/http"
 	"slices"
 	"strings"
@@ -155,25 +154,9 @@ func (a *API) createKey(ctx context.Context, c *call, in *KeyCreateRequest) (New
 // makeKey gives k an id and a value.
 func makeKey(ctx context.Context, change *store.Change, k hub.Key) (NewKey, error) {
 	k.ID = hub.NewID[hub.KeyID]()
-	value := hub.FormatKey(randomText(32))
+	value := hub.NewKey()
 	created, err := change.CreateKey(ctx, store.HashedKey{Key: k, Hash: hub.HashToken(value)})
 	return NewKey{Key: fromKey(created), Value: value}, err
-}
-
-// randomText is n random base62 characters.
-func randomText(n int) string {
-	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	out := make([]byte, 0, n)
-	for len(out) < n {
-		var random [64]byte
-		_, _ = rand.Read(random[:]) // never fails: it ends the program instead
-		for _, b := range random {
-			if b < 248 && len(out) < n { // 4 × 62: above it some characters would come more often
-				out = append(out, alphabet[b%62])
-			}
-		}
-	}
-	return string(out)
 }
 
 func (a *API) listKeys(ctx context.Context, c *call, in *KeyListRequest) (List[Key], error) {

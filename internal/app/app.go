@@ -68,6 +68,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.public = server.New(server.Options{
 		Name: "public", Listen: o.Config.Listen, Mux: a.mux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, TrustedProxies: o.Config.TrustedProxies, CheckHost: o.Dev, Hosts: hosts,
+		CertFile: o.Config.TLSCertFile, KeyFile: o.Config.TLSKeyFile,
 	})
 	a.ops = server.New(server.Options{
 		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
@@ -93,6 +94,12 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Addr is where the public port listens.
+func (a *App) Addr() string { return a.public.Addr().String() }
+
+// OpsAddr is where the operator's port listens.
+func (a *App) OpsAddr() string { return a.ops.Addr().String() }
 
 // Failed gives an error when a part that cannot be done without has ended by itself: the process should stop.
 func (a *App) Failed() <-chan error { return a.failed }

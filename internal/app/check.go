@@ -2,95 +2,257 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/hub"
-	"github.com/tributary-hub/tributary/internal/keyset"
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
-	"github.com/tributary-hub/tributary/internal/worker"
 )
 
-// maxClockSkew is how far a process's clock may be from Postgres's: ids carry the one, partitions follow the other.
-const maxClockSkew = 5 * time.Minute
-
-// checkDatabase refuses a database that this process must not run on, and makes the partitions that it needs at once.
-func (a *App) checkDatabase(ctx context.Context, db *store.Store, keeper *secret.Keeper) error {
-	if err := db.Pipeline.Ping(ctx); err != nil {
-		return fmt.Errorf("reach the database: %w", err)
-	}
-	if err := checkMigrations(ctx, db.Pipeline); err != nil {
-		return err
-	}
-	unconfined, err := db.UnconfinedRoles(ctx)
-	if err != nil {
-		return err
-	}
-	if len(unconfined) > 0 {
-		return fmt.Errorf("row-level security does not hold for %s: make them roles without SUPERUSER and BYPASSRLS that own nothing", strings.Join(unconfined, ", "))
-	}
-	kind := "production"
-	if a.o.Dev {
-		kind = "dev"
-	}
-	is, err := db.Pipeline.MarkInstallation(ctx, kind)
-	if err != nil {
-		return err
-	}
-	if is != kind {
-		return fmt.Errorf("the database is marked %s by its first use, and this process is of kind %s: use a database of its own for each", is, kind)
-	}
-	if err := keyset.Check(ctx, db.Pipeline, keeper); err != nil {
-		return err
-	}
-	if err := checkClock(ctx, db.Pipeline); err != nil {
-		return err
-	}
-	return worker.MakePartitions(ctx, db.Pipeline, time.Now())
+// A check is one thing that must hold, or should. serve refuses where one does not hold that is not minor, doctor tells
+// of all, and readiness asks those that have a probe.
+type check struct {
+	name   string
+	remedy string   // what an operator can do where it does not hold
+	minor  bool     // doctor warns of it, and nothing else does
+	needs  []string // checks without which this one cannot be asked
+	run    func(ctx context.Context, s *subject) (detail string, err error)
+	probe  func(ctx context.Context, s *subject) error // cheap enough for readiness; nil: not asked there
 }
 
-func checkMigrations(ctx context.Context, p *store.Pipeline) error {
-	status, err := p.MigrationStatus(ctx)
-	if err != nil {
-		return err
-	}
-	if status.Pending() {
-		return hub.Errorf(hub.Unavailable, "the schema is at migration %d and this build needs %d: `tributary dev` brings it there when it starts", status.Current, status.Wanted)
-	}
-	return nil
+// A subject is what checks look at. What a check finds out, those that need it can use.
+type subject struct {
+	config config.Config
+	kind   string // of installation: production or dev
+	log    *slog.Logger
+
+	survey   store.Survey // once the server was reached
+	keeper   *secret.Keeper
+	db       *store.Store
+	river    *store.River
+	listener *backplane.Listener // of a process that runs; nil: a check makes its own
 }
 
-func checkClock(ctx context.Context, p *store.Pipeline) error {
-	now, err := p.Clock(ctx)
+// The kinds of installation.
+const (
+	production  = "production"
+	development = "dev"
+)
+
+// checks is the list behind serve, doctor and readiness, in the order in which an operator would look.
+func checks() []check {
+	return []check{
+		{
+			name: "public URL", run: checkPublicURL,
+			remedy: "set TRIBUTARY_PUBLIC_URL to where browsers and providers reach the hub, such as https://hub.example.com",
+		},
+		{
+			name: "keyset", run: checkKeyset,
+			remedy: "`tributary keyset new` makes one: keep it where you keep secrets, and name it in TRIBUTARY_KEYSET or TRIBUTARY_KEYSET_FILE of every process",
+		},
+		{
+			name: "certificate", run: checkCertificate,
+			remedy: "TRIBUTARY_TLS_CERT_FILE and TRIBUTARY_TLS_KEY_FILE name a certificate with its chain and its private key, in PEM",
+		},
+		{
+			name: "certificate's end", needs: []string{"certificate"}, minor: true, run: checkCertificateEnd,
+			remedy: "renew the certificate; the hub reads the files again by itself",
+		},
+		{
+			name: "open files", minor: true, run: checkOpenFiles,
+			remedy: "raise the limit (LimitNOFILE= of systemd, ulimit -n): each stream and each request holds one",
+		},
+		{
+			name: "server", run: checkServer,
+			remedy: "TRIBUTARY_DATABASE_URL names the database, with the hub's login: a primary of Postgres 15 or newer that this machine reaches",
+		},
+		{
+			name: "durability", needs: []string{"server"}, run: checkDurability,
+			remedy: "take synchronous_commit = off back, in postgresql.conf, ALTER SYSTEM, ALTER DATABASE or ALTER ROLE: with it a crash of Postgres loses webhooks that were acknowledged",
+		},
+		{
+			name: "fsync", needs: []string{"server"}, minor: true, run: checkFsync,
+			remedy: "set fsync = on: without it a crash of the machine loses or breaks the database",
+		},
+		{
+			name: "login", needs: []string{"server"}, run: checkLogin,
+			remedy: "make a login that owns nothing, `CREATE ROLE hub LOGIN NOINHERIT PASSWORD '…'`, let the owner run `tributary migrate up --login hub`, and name it in TRIBUTARY_DATABASE_URL",
+		},
+		{
+			name: "login's ways out", needs: []string{"server"}, minor: true, run: checkWaysOut,
+			remedy: "take that from the login: REVOKE the role, or ALTER ROLE … NOCREATEROLE",
+		},
+		{
+			name: "roles", needs: []string{"server"}, run: checkRoles,
+			remedy: "the owner of the schema runs `tributary migrate up --login NAME`, with the login's name: it makes the roles and grants them",
+		},
+		{
+			name: "database", needs: []string{"roles"}, run: pinged, probe: ping,
+			remedy: "see that the login can connect (pg_hba.conf, connection limits), and that any pooler passes SET ROLE in TRIBUTARY_DIRECT_DATABASE_URL",
+		},
+		{
+			name: "migrations", needs: []string{"database"}, run: checkMigrations, probe: probeMigrations,
+			remedy: "the owner of the schema runs `tributary migrate up` of this build",
+		},
+		{
+			name: "confinement", needs: []string{"migrations"}, run: checkConfinement,
+			remedy: "ALTER ROLE … NOSUPERUSER NOBYPASSRLS, and REASSIGN OWNED what it owns: row-level security does not hold such a role",
+		},
+		{
+			name: "installation", needs: []string{"migrations"}, run: checkInstallation,
+			remedy: "use another database: `tributary dev` and `tributary serve` each mark theirs at its first use and refuse the other's",
+		},
+		{
+			name: "sealed data", needs: []string{"keyset", "migrations"}, run: checkSealed,
+			remedy: "name the keyset in TRIBUTARY_KEYSET that the database was used with; see /docs/keyset",
+		},
+		{
+			name: "clock", needs: []string{"database"}, run: checkClock, probe: probeClock,
+			remedy: "let both machines keep time by NTP: ids carry this machine's clock, and partitions follow Postgres's",
+		},
+		{
+			name: "listener", needs: []string{"database"}, run: checkListener, probe: probeListener,
+			remedy: "TRIBUTARY_DIRECT_DATABASE_URL must lead past any transaction pooler: it accepts LISTEN and never delivers",
+		},
+		{
+			name: "epoch", needs: []string{"migrations"}, minor: true, run: checkEpoch,
+			remedy: "GRANT EXECUTE on those functions to the role that ends in _pipeline; until then say `tributary epoch new` after each failover and restore",
+		},
+		{
+			name: "connections", needs: []string{"migrations"}, minor: true, run: checkConnections,
+			remedy: "raise max_connections, or lower TRIBUTARY_DATABASE_CONNECTIONS, so that a rolling restart fits too",
+		},
+		{
+			name: "workers", needs: []string{"migrations"}, minor: true, run: checkWorkers,
+			remedy: "start a process with the role worker, or leave TRIBUTARY_ROLES out: webhooks are taken in and wait",
+		},
+	}
+}
+
+// A Finding is what came of one check.
+type Finding struct {
+	Check  string `json:"check"`
+	State  State  `json:"state"`
+	Detail string `json:"detail,omitempty"`
+	Remedy string `json:"remedy,omitempty"` // where it does not hold
+}
+
+// A State is how a check ended.
+type State string
+
+// The states. Skipped says that another check failed without which this one could not be asked.
+const (
+	OK      State = "ok"
+	Warning State = "warning"
+	Failed  State = "failed"
+	Skipped State = "skipped"
+)
+
+// examine asks every check of the list, in its order.
+func examine(ctx context.Context, s *subject) []Finding {
+	findings := make([]Finding, 0, len(checks()))
+	held := map[string]bool{}
+	for _, c := range checks() {
+		f := Finding{Check: c.name, State: Skipped}
+		if !slices.ContainsFunc(c.needs, func(other string) bool { return !held[other] }) {
+			detail, err := c.run(ctx, s)
+			switch {
+			case err == nil:
+				f.State, f.Detail = OK, detail
+			case c.minor:
+				f.State, f.Detail, f.Remedy = Warning, said(err), c.remedy
+			default:
+				f.State, f.Detail, f.Remedy = Failed, said(err), c.remedy
+			}
+			held[c.name] = err == nil
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// said is an error in words for an operator: without the codes that are for programs.
+func said(err error) string {
+	return strings.ReplaceAll(strings.ReplaceAll(err.Error(), string(hub.Unavailable)+": ", ""), string(hub.Invalid)+": ", "")
+}
+
+// A Refusal is why a process does not start: the findings that failed.
+type Refusal []Finding //nolint:errname // a list, read one by one
+
+// Refused gives the findings that serve refuses for; nil where there are none.
+func Refused(findings []Finding) error {
+	var r Refusal
+	for _, f := range findings {
+		if f.State == Failed {
+			r = append(r, f)
+		}
+	}
+	if len(r) == 0 {
+		return nil
+	}
+	return r
+}
+
+// Error lists them all, each with its remedy.
+func (r Refusal) Error() string {
+	lines := make([]string, 0, len(r))
+	for _, f := range r {
+		lines = append(lines, fmt.Sprintf("%s: %s\n    %s", f.Check, f.Detail, f.Remedy))
+	}
+	return "the hub cannot serve:\n  " + strings.Join(lines, "\n  ")
+}
+
+// Examine asks all checks, for doctor and for a serve that is refused already, and leaves no trace.
+func Examine(ctx context.Context, c config.Config, log *slog.Logger) []Finding {
+	s := &subject{config: c, kind: production, log: log}
+	if err := s.open(ctx); err != nil {
+		s.db, s.river = nil, nil // the checks of the database say why
+	} else {
+		defer s.close()
+	}
+	return examine(ctx, s)
+}
+
+// open opens small pools for checks alone.
+func (s *subject) open(ctx context.Context) (err error) {
+	c := s.config
+	if c.DatabaseURL.IsZero() {
+		return errors.New("no database is named") // libpq's own defaults would lead somewhere
+	}
+	s.db, err = store.Open(ctx, store.Options{
+		URL: c.DatabaseURL.Reveal(), DirectURL: c.DirectDatabaseURL.Reveal(), RolePrefix: c.RolePrefix, Tenant: 1, Pipeline: 2,
+	})
 	if err != nil {
 		return err
 	}
-	if skew := time.Since(now).Abs(); skew > maxClockSkew {
-		return hub.Errorf(hub.Unavailable, "this machine's clock and Postgres's are %s apart, and at most %s will do", skew.Round(time.Second), maxClockSkew)
+	if s.river, err = store.OpenRiver(ctx, c.DirectDatabaseURL.Reveal(), c.RolePrefix, 1); err != nil {
+		s.db.Close()
 	}
-	return nil
+	return err
+}
+
+func (s *subject) close() {
+	s.river.Close()
+	s.db.Close()
 }
 
 // readiness is what must hold for the process to be sent requests.
-func (a *App) readiness(db *store.Store, listener *backplane.Listener) []server.Check {
-	return []server.Check{
-		{Name: "database", Run: db.Pipeline.Ping},
-		{Name: "migrations", Run: func(ctx context.Context) error { return checkMigrations(ctx, db.Pipeline) }},
-		{Name: "clock", Run: func(ctx context.Context) error { return checkClock(ctx, db.Pipeline) }},
-		{Name: "listener", Run: func(context.Context) error { return listening(listener) }},
-		{Name: "draining", Run: func(context.Context) error { return a.accepting() }},
+func (a *App) readiness(s *subject) []server.Check {
+	var probes []server.Check
+	for _, c := range checks() {
+		if c.probe != nil {
+			probes = append(probes, server.Check{Name: c.name, Run: func(ctx context.Context) error { return c.probe(ctx, s) }})
+		}
 	}
-}
-
-func listening(l *backplane.Listener) error {
-	if !l.Healthy() {
-		return hub.Errorf(hub.Unavailable, "the connection that hears of new messages is down")
-	}
-	return nil
+	return append(probes, server.Check{Name: "draining", Run: func(context.Context) error { return a.accepting() }})
 }
 
 // accepting is refused from the moment that Stop begins.
@@ -102,3 +264,22 @@ func (a *App) accepting() error {
 		return nil
 	}
 }
+
+// begin marks the database at its first use, and makes the partitions that are needed at once.
+func (s *subject) begin(ctx context.Context) error {
+	is, err := s.db.Pipeline.MarkInstallation(ctx, s.kind)
+	if err != nil {
+		return err
+	}
+	return s.sameKind(is) // two first uses of different kinds at once: one of them won
+}
+
+func (s *subject) sameKind(is string) error {
+	if is != "" && is != s.kind {
+		return hub.Errorf(hub.Invalid, "the database is marked %s by its first use, and this process is of kind %s", is, s.kind)
+	}
+	return nil
+}
+
+// maxClockSkew is how far a process's clock may be from Postgres's.
+const maxClockSkew = 5 * time.Minute

@@ -3,8 +3,10 @@ package app_test
 import (
 	"context"
 	"log/slog"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +14,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/app"
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/config"
+	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -37,15 +40,6 @@ func open(t *testing.T, db *storetest.DB, rolePrefix string) *store.Store {
 	return s
 }
 
-func newKeeper(t *testing.T) *secret.Keeper {
-	t.Helper()
-	encoded, err := secret.NewKeyset()
-	must(t, err)
-	keeper, err := secret.Open(encoded)
-	must(t, err)
-	return keeper
-}
-
 // A harm is what is wrong with a database.
 type harm func(t *testing.T, db *storetest.DB)
 
@@ -65,24 +59,120 @@ func does(sql string) harm {
 	}
 }
 
-// A process refuses a database that it must not run on, and says which of its conditions does not hold.
-func TestCheckDatabase(t *testing.T) {
+// whole is a configuration with which serve starts on the database.
+func whole(t *testing.T, db *storetest.DB) config.Config {
+	t.Helper()
+	keyset, err := secret.NewKeyset()
+	must(t, err)
+	return config.Config{
+		DatabaseURL: secret.New(db.URL), DirectDatabaseURL: secret.New(db.URL), DatabaseConnections: 8,
+		PublicURL: &url.URL{Scheme: "https", Host: "hub.example.com"}, Keyset: keyset, Roles: config.AllRoles(),
+		Retention: 720 * time.Hour, Limits: hub.DefaultLimits(), Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
+	}
+}
+
+// Each thing that is wrong is found, by the check that is for it and with its remedy; what cannot be asked then is not
+// guessed, and everything else is still looked at.
+func TestExamine(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		dev     bool
-		prefix  string // of the roles
 		harm    harm
-		refused string // "": it is taken
+		setting func(*config.Config, *storetest.DB)
+		failed  string // check: detail, of the only one that fails; "" where serve would start
+		warning string // likewise
 	}{
-		"all is well":           {},
-		"all is well, with dev": {dev: true},
-		"away":                  {prefix: "nobody_made", refused: "reach the database: "},
-		"not migrated": {
-			harm:    does(`UPDATE tributary.schema_version SET version = 0`),
-			refused: "the schema is at migration 0 and this build needs ",
+		"all is well": {},
+		"no public URL": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.PublicURL = nil },
+			failed:  "public URL: none is set",
 		},
-		"a single role that row-level security does not hold": {
-			prefix: "check_lax",
+		"no keyset": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.Keyset = secret.String{} },
+			failed:  "keyset: none is set",
+		},
+		"no keyset at all": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.Keyset = secret.New("bm90IG9uZQ==") },
+			failed:  "keyset: the keyset is not a cleartext Tink keyset in JSON",
+		},
+		"no such certificate": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = "none.pem", "none.key" },
+			failed:  "certificate: read the certificate: stat none.pem: no such file or directory",
+		},
+		"no database": {
+			setting: func(c *config.Config, _ *storetest.DB) {
+				c.DatabaseURL, c.DirectDatabaseURL = secret.String{}, secret.String{}
+			},
+			failed: "server: no database is named",
+		},
+		"a server that is not there": {
+			setting: func(c *config.Config, _ *storetest.DB) {
+				c.DirectDatabaseURL = secret.New("postgres://hub@127.0.0.1:1/hub")
+			},
+			failed: "server: connect: the database does not answer: failed to connect to",
+		},
+		"a superuser": {
+			setting: func(c *config.Config, db *storetest.DB) {
+				c.DatabaseURL, c.DirectDatabaseURL = secret.New(db.OwnerURL), secret.New(db.OwnerURL)
+			},
+			failed: "login: postgres is a superuser or has BYPASSRLS: nothing would keep tenants apart",
+		},
+		"an owner": {
+			harm: func(t *testing.T, db *storetest.DB) {
+				t.Helper()
+				db.Exec(t, `CREATE TABLE tributary.mine (); ALTER TABLE tributary.mine OWNER TO tributary_test`)
+			},
+			failed: "login: tributary_test owns the hub's schema: row-level security does not hold an owner",
+		},
+		"a database without the roles": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.RolePrefix = "nobody_made" },
+			failed:  "roles: there is no role nobody_made_tenant, nobody_made_pipeline, nobody_made_river",
+		},
+		"a login that may not take them": {
+			setting: func(c *config.Config, db *storetest.DB) {
+				c.DatabaseURL, c.DirectDatabaseURL = secret.New(as(db.URL, "check_stranger")), secret.New(as(db.URL, "check_stranger"))
+			},
+			harm: func(t *testing.T, db *storetest.DB) {
+				t.Helper()
+				db.Exec(t, `DROP ROLE IF EXISTS check_stranger`) // of a run that was killed
+				db.Exec(t, `CREATE ROLE check_stranger LOGIN; DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO check_stranger', current_database()); END $$`)
+				t.Cleanup(func() {
+					_, err := db.Owner.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY check_stranger; DROP ROLE check_stranger`)
+					must(t, err)
+				})
+			},
+			failed: "roles: check_stranger may not take the role tributary_tenant, tributary_pipeline, tributary_river",
+		},
+		"a login that may make roles": {
+			setting: func(c *config.Config, db *storetest.DB) {
+				c.DatabaseURL, c.DirectDatabaseURL = secret.New(as(db.URL, "check_maker")), secret.New(as(db.URL, "check_maker"))
+			},
+			harm: func(t *testing.T, db *storetest.DB) {
+				t.Helper()
+				db.Exec(t, `DROP ROLE IF EXISTS check_maker`) // of a run that was killed
+				db.Exec(t, `CREATE ROLE check_maker LOGIN NOINHERIT CREATEROLE; GRANT tributary_tenant, tributary_pipeline, tributary_river TO check_maker;
+					GRANT USAGE ON SCHEMA tributary, tributary_river TO check_maker;
+					DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO check_maker', current_database()); END $$`)
+				t.Cleanup(func() {
+					_, err := db.Owner.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY check_maker; DROP ROLE check_maker`)
+					must(t, err)
+				})
+			},
+			warning: "login's ways out: check_maker may make roles",
+		},
+		"commits that are not on disk": {
+			harm:   setDatabase("synchronous_commit = off"),
+			failed: "durability: synchronous_commit is off",
+		},
+		"not migrated": {
+			harm:   does(`UPDATE tributary.schema_version SET version = 0`),
+			failed: "migrations: the schema is at migration 0 and this build needs ",
+		},
+		"River's tables of another build": {
+			harm:   does(`DELETE FROM tributary_river.river_migration WHERE version = (SELECT max(version) FROM tributary_river.river_migration)`),
+			failed: "migrations: River's tables are older than this build needs",
+		},
+		"a role that row-level security does not hold": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.RolePrefix = "check_lax" },
 			harm: func(t *testing.T, db *storetest.DB) {
 				t.Helper()
 				db.Exec(t, `DROP ROLE IF EXISTS check_lax_tenant, check_lax_pipeline, check_lax_river`) // of a run that was killed
@@ -95,27 +185,34 @@ func TestCheckDatabase(t *testing.T) {
 					must(t, err)
 				})
 			},
-			refused: "row-level security does not hold for check_lax_river: ",
+			failed:  "confinement: row-level security does not hold for check_lax_river",
+			warning: "login's ways out: tributary_test may become check_lax_river",
 		},
-		"dev on production's": {
-			dev: true, harm: mark("production"),
-			refused: "the database is marked production by its first use, and this process is of kind dev: ",
-		},
-		"production on dev's": {
-			harm:    mark("dev"),
-			refused: "the database is marked dev by its first use, and this process is of kind production: ",
+		"a database of dev": {
+			harm:   mark("dev"),
+			failed: "installation: the database is marked dev by its first use, and this process is of kind production",
 		},
 		"filled with another keyset": {
 			harm: func(t *testing.T, db *storetest.DB) {
 				t.Helper()
 				db.Endpoint(t, db.Tenant(t), "stripe") // no keyset opens its token
 			},
-			refused: "the keyset cannot open what the database holds",
+			failed: "sealed data: the keyset cannot open what the database holds",
 		},
-		"its clock is ahead":  {harm: shiftClock("10 minutes"), refused: "this machine's clock and Postgres's are 10m"},
-		"its clock is behind": {harm: shiftClock("-10 minutes"), refused: "this machine's clock and Postgres's are 10m"},
-		"its clock is nearly right": {
-			harm: shiftClock("1 minute"),
+		"a clock that is ahead":  {harm: shiftClock("10 minutes"), failed: "clock: this machine's clock and Postgres's are 10m"},
+		"a clock that is behind": {harm: shiftClock("-10 minutes"), failed: "clock: this machine's clock and Postgres's are 10m"},
+		"a clock nearly right":   {harm: shiftClock("1 minute")},
+		"a function that is refused": {
+			harm:    does(`REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC`),
+			warning: "epoch: the server refuses pg_control_system(): a failover or restore may go unnoticed",
+		},
+		"more connections than there are": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseConnections = 9000 },
+			warning: "connections: 0 nodes and one more want 9000, and Postgres gives ",
+		},
+		"nobody who works": {
+			harm:    does(`INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{ingest}', '1')`),
+			warning: "workers: no process that runs has the role worker",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,24 +221,90 @@ func TestCheckDatabase(t *testing.T) {
 			if tt.harm != nil {
 				tt.harm(t, db)
 			}
-			err := newApp(t, tt.dev).CheckDatabase(t.Context(), open(t, db, tt.prefix), newKeeper(t))
-			if tt.refused != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.refused) {
-					t.Errorf("%v; want it refused, by %q", err, tt.refused)
+			c := whole(t, db)
+			if tt.setting != nil {
+				tt.setting(&c, db)
+			}
+			var failed, warnings []string
+			for _, f := range app.Examine(t.Context(), c, slog.New(slog.DiscardHandler)) {
+				if (f.State == app.Failed || f.State == app.Warning) == (f.Remedy == "") {
+					t.Errorf("%s is %s, and its remedy %q", f.Check, f.State, f.Remedy)
 				}
-				return
+				switch {
+				case f.State == app.Failed:
+					failed = append(failed, f.Check+": "+f.Detail)
+				case f.State == app.Warning && f.Check != "open files" && f.Check != "fsync": // this machine's, and the tests' cluster's
+					warnings = append(warnings, f.Check+": "+f.Detail)
+				}
 			}
-			must(t, err)
-			kind := map[bool]string{true: "dev", false: "production"}[tt.dev]
-			if is := storetest.Value[string](t, db, `SELECT kind FROM tributary.installation`); is != kind {
-				t.Errorf("the database was marked %q, want %q", is, kind)
-			}
-			week := storetest.Value[bool](t, db, `SELECT to_regclass('tributary.events_' || to_char((now() AT TIME ZONE 'UTC')::date + 6, 'YYYYMMDD')) IS NOT NULL`)
-			if !week {
-				t.Error("no partitions for the days to come")
+			begins(t, "failed", failed, tt.failed)
+			begins(t, "warned", warnings, tt.warning)
+			if kind := storetest.Value[int](t, db, `SELECT count(*) FROM tributary.installation WHERE kind = 'production'`); kind != 0 {
+				t.Error("it has marked the database")
 			}
 		})
 	}
+}
+
+// begins wants one finding that begins so, or none.
+func begins(t *testing.T, what string, got []string, want string) {
+	t.Helper()
+	if want == "" && len(got) == 0 || want != "" && len(got) == 1 && strings.HasPrefix(got[0], want) {
+		return
+	}
+	t.Errorf("%s: %q; want %q", what, got, want)
+}
+
+// One message has all that is wrong, and where a process refuses it has left nothing behind.
+func TestStart_Refuses(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	mark("dev")(t, db)
+	shiftClock("10 minutes")(t, db)
+	a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	err = a.Start(t.Context())
+	if err == nil {
+		t.Fatal("it started")
+	}
+	for _, part := range []string{"the hub cannot serve:", "installation: the database is marked dev", "use another database", "clock: this machine's", "NTP"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%v\nhas no %q", err, part)
+		}
+	}
+	if nodes := storetest.Value[int](t, db, `SELECT count(*) FROM tributary.nodes`); nodes != 0 {
+		t.Error("it has joined the nodes")
+	}
+}
+
+// A process that starts has marked its database and made its partitions.
+func TestStart_Begins(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	must(t, a.Start(t.Context()))
+	t.Cleanup(func() { must(t, a.Stop(context.WithoutCancel(t.Context()))) })
+	if is := storetest.Value[string](t, db, `SELECT kind FROM tributary.installation`); is != "production" {
+		t.Errorf("the database was marked %q", is)
+	}
+	if !storetest.Value[bool](t, db, `SELECT to_regclass('tributary.events_' || to_char((now() AT TIME ZONE 'UTC')::date + 6, 'YYYYMMDD')) IS NOT NULL`) {
+		t.Error("no partitions for the days to come")
+	}
+}
+
+// as is the URL with another login in it.
+func as(database, login string) string {
+	u, err := url.Parse(database)
+	if err != nil {
+		return database
+	}
+	u.User = url.User(login)
+	return u.String()
+}
+
+func setDatabase(setting string) harm {
+	return does(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET ` + setting + `', current_database()); END $$`)
 }
 
 func mark(kind string) harm {

@@ -4,13 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributary-hub/tributary/internal/app"
 	"github.com/tributary-hub/tributary/internal/config"
-	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
@@ -26,17 +24,11 @@ func TestStart_RegistersItsNode(t *testing.T) {
 			t.Parallel()
 			db := storetest.New(t)
 			ctx := context.WithoutCancel(t.Context())
-			keyset, err := secret.NewKeyset()
-			must(t, err)
+			c := whole(t, db)
 			roles, err := config.ParseRoles(tt.roles)
 			must(t, err)
-			process, err := app.New(ctx, app.Options{
-				Config: config.Config{
-					DatabaseURL: secret.New(db.URL), DirectDatabaseURL: secret.New(db.URL), DatabaseConnections: 12,
-					Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", Keyset: keyset, Roles: roles, Retention: 30 * 24 * time.Hour,
-				},
-				Log: slog.New(slog.DiscardHandler), Version: "test",
-			})
+			c.Roles = roles
+			process, err := app.New(ctx, app.Options{Config: c, Log: slog.New(slog.DiscardHandler), Version: "test"})
 			must(t, err)
 			must(t, process.Start(ctx))
 			nodes := func() []string {

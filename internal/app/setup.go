@@ -17,7 +17,6 @@ import (
 	"github.com/tributary-hub/tributary/internal/ingest"
 	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/publish"
-	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/stream"
@@ -31,10 +30,6 @@ import (
 func (a *App) setup(ctx context.Context) error {
 	o, log, metrics := a.o, a.o.Log, a.metrics
 
-	keeper, err := secret.Open(o.Config.Keyset)
-	if err != nil {
-		return fmt.Errorf("open the keyset: %w", err)
-	}
 	pools := poolSizes(o.Config.DatabaseConnections)
 	db, err := store.Open(ctx, store.Options{
 		URL: o.Config.DatabaseURL.Reveal(), DirectURL: o.Config.DirectDatabaseURL.Reveal(), RolePrefix: o.Config.RolePrefix,
@@ -44,14 +39,25 @@ func (a *App) setup(ctx context.Context) error {
 		return err
 	}
 	a.onStop("store", func(context.Context) error { db.Close(); return nil })
-	if err := a.checkDatabase(ctx, db, keeper); err != nil {
-		return err
-	}
 	river, err := store.OpenRiver(ctx, o.Config.DirectDatabaseURL.Reveal(), o.Config.RolePrefix, pools.river)
 	if err != nil {
 		return err
 	}
 	a.onStop("river pool", func(context.Context) error { river.Close(); return nil })
+	checked := &subject{config: o.Config, kind: production, log: log, db: db, river: river}
+	if o.Dev {
+		checked.kind = development
+	}
+	if err := Refused(examine(ctx, checked)); err != nil {
+		return err
+	}
+	if err := checked.begin(ctx); err != nil {
+		return err
+	}
+	if err := worker.MakePartitions(ctx, db.Pipeline, time.Now()); err != nil {
+		return err
+	}
+	keeper := checked.keeper
 	store.Measure(metrics, db, river)
 	if err := a.start(ctx, "watch", worker.NewWatch(worker.WatchOptions{Pipeline: db.Pipeline, River: river, Log: log, Metrics: metrics})); err != nil {
 		return err
@@ -120,6 +126,7 @@ func (a *App) setup(ctx context.Context) error {
 		URL: o.Config.DirectDatabaseURL.Reveal(), Log: log, Metrics: metrics,
 		OnWake:    tail.Wake,
 		OnChanged: func(c backplane.Changed) { tenants.Heard(c.Tenant, c.Version) },
+		OnEpoch:   tail.Reconnected,
 		OnConnect: func() { tenants.Look(); tail.Reconnected() },
 	})
 	if err != nil {
@@ -128,9 +135,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "listener", listener); err != nil {
 		return err
 	}
-	if err := listener.CheckHears(ctx); err != nil {
-		return err
-	}
+	checked.listener = listener
 	var streams *stream.Handler
 	if roles.Stream {
 		if err := a.start(ctx, "feed", tail); err != nil {
@@ -160,7 +165,7 @@ func (a *App) setup(ctx context.Context) error {
 	}
 
 	// The ports, last to open and first to close.
-	checks := a.readiness(db, listener)
+	checks := a.readiness(checked)
 	a.mux.Handle("GET /healthz", server.Healthz(checks))
 	for pattern, handler := range o.Mount {
 		a.mux.Handle(pattern, handler)

@@ -24,6 +24,7 @@ type Options struct {
 
 	OnWake    func(Wake)    // default: dropped
 	OnChanged func(Changed) // default: dropped
+	OnEpoch   func()        // called when the epoch may have changed; default: dropped
 	OnConnect func()        // called after each connect, when signals may have been missed: look again
 
 	Quiet       time.Duration // a connection silent for that long is pinged; default 2 s
@@ -231,6 +232,11 @@ func (l *Listener) handle(payload string) {
 		l.metrics.changes.Inc()
 		if l.o.OnChanged != nil {
 			l.o.OnChanged(s)
+		}
+	case EpochChanged:
+		l.metrics.epochs.Inc()
+		if l.o.OnEpoch != nil {
+			l.o.OnEpoch()
 		}
 	case echo:
 		l.metrics.echoes.Inc()

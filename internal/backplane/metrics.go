@@ -3,19 +3,19 @@ package backplane
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	wakes, changes, echoes, undecodable prometheus.Counter // signals
-	connects                            prometheus.Counter
-	connected                           prometheus.Gauge
-	heard                               prometheus.Gauge
+	wakes, changes, epochs, echoes, undecodable prometheus.Counter // signals
+	connects                                    prometheus.Counter
+	connected                                   prometheus.Gauge
+	heard                                       prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	signals := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tributary_backplane_signals_total",
-		Help: "Signals that the listener heard, by kind: wake, changed, echo, or undecodable, which were dropped.",
+		Help: "Signals that the listener heard, by kind: wake, changed, epoch, echo, or undecodable, which were dropped.",
 	}, []string{"kind"})
 	m := &metrics{
-		wakes: signals.WithLabelValues("wake"), changes: signals.WithLabelValues("changed"), echoes: signals.WithLabelValues("echo"),
+		wakes: signals.WithLabelValues("wake"), changes: signals.WithLabelValues("changed"), epochs: signals.WithLabelValues("epoch"), echoes: signals.WithLabelValues("echo"),
 		undecodable: signals.WithLabelValues("undecodable"),
 		connects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tributary_backplane_connects_total", Help: "Times that the listener connected.",

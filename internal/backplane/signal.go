@@ -53,6 +53,9 @@ func Decode(payload string) (Signal, error) {
 	if rest, ok := strings.CutPrefix(payload, changedKind); ok {
 		return decodeChanged(rest)
 	}
+	if payload == epochKind {
+		return EpochChanged{}, nil
+	}
 	if rest, ok := strings.CutPrefix(payload, echoKind); ok {
 		return decodeEcho(rest)
 	}

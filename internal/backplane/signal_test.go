@@ -20,6 +20,7 @@ func TestDecode(t *testing.T) {
 		{"all", "*", backplane.Wake{All: true}},
 		{"one head", a.UUID().String() + ":7", backplane.Wake{Heads: []backplane.Head{{Tenant: a, Position: 7}}}},
 		{"two heads", a.UUID().String() + ":7," + b.UUID().String() + ":1234567890123", backplane.Wake{Heads: []backplane.Head{{Tenant: a, Position: 7}, {Tenant: b, Position: 1234567890123}}}},
+		{"epoch", backplane.EpochChanged{}.Encode(), backplane.EpochChanged{}},
 		{"changed", backplane.Changed{Tenant: a, Version: 12}.Encode(), backplane.Changed{Tenant: a, Version: 12}},
 		{"empty", "", nil},
 		{"half a pair", a.UUID().String(), nil},

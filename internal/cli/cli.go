@@ -42,6 +42,12 @@ type commands struct {
 	Send    sendCommand    `cmd:"" help:"Send a sample webhook, signed as its provider signs it."`
 	Token   tokenCommand   `cmd:"" help:"Print an OIDC token of the development issuer."`
 	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI document of the admin API."`
+	Serve   serveCommand   `cmd:"" help:"Run a process of the hub in production."`
+	Migrate migrateCommand `cmd:"" help:"Bring a database's schema to this build, or say where it is."`
+	Key     keyCommand     `cmd:"" help:"Make, list and revoke operators' keys."`
+	Epoch   epochCommand   `cmd:"" help:"Say after a restore that positions may repeat."`
+	Doctor  doctorCommand  `cmd:"" help:"Check this machine and its database, and say what to do."`
+	Config  configCommand  `cmd:"" help:"Print the configuration in effect, without secrets."`
 	Bench   benchCommand   `cmd:"" help:"Measure a hub of its own, beside what this machine's Postgres can do."`
 	Version versionCommand `cmd:"" help:"Print which build this is."`
 }
@@ -91,14 +97,9 @@ func begin(ctx context.Context, env Env) int {
 
 // later are the commands of other versions, and what does their work in this one.
 var later = map[string]string{
-	"serve":   "`tributary dev` runs the whole hub on this machine, and is not for production",
-	"migrate": "`tributary dev` brings its database up to date when it starts",
-	"keyset":  "`tributary dev` makes one, and keeps it in its data folder",
-	"key":     "dev.json in the data folder of `tributary dev` has an operator's key and a tenant's; the API makes more",
-	"listen":  "`curl -N` reads a stream; `tributary dev` prints the line",
-	"verify":  "the API verifies a captured request: see /docs/api#verifyWebhook of a hub",
-	"config":  "/docs/configuration of a hub lists what can be set",
-	"doctor":  "/healthz/ready on the operator's port says what is wrong",
+	"keyset": "`tributary dev` makes one, and keeps it in its data folder",
+	"listen": "`curl -N` reads a stream; `tributary dev` prints the line",
+	"verify": "the API verifies a captured request: see /docs/api#verifyWebhook of a hub",
 }
 
 // known says whether there is such a command, and if not, what there is. A flag is left to the parser.
@@ -183,5 +184,8 @@ func logger(env Env, c config.Config) *slog.Logger {
 	return telemetry.NewLogger(telemetry.LogOptions{Output: env.Stderr, Level: c.LogLevel, Format: c.LogFormat})
 }
 
-// config is what the environment says.
-func (e Env) config() (config.Config, error) { return config.Load(e.Environ) } //nolint:contextcheck // it waits for nothing
+// config is what the environment says to dev and to what speaks to a hub.
+func (e Env) config() (config.Config, error) { return config.Load(e.Environ) }
+
+// service is what the environment says to what runs in production, and beside it.
+func (e Env) service() (config.Config, error) { return config.LoadService(e.Environ) }

@@ -23,9 +23,11 @@ type Config struct {
 	DatabaseConnections int           // the sum over all pools of a process
 	RolePrefix          string        // of the three database roles
 
-	Listen         string // host:port of the public port; "" where none is named: whoever listens has a default
+	Listen         string // host:port of the public port; "" where none is named, but by LoadService: dev has defaults of its own
 	OpsListen      string // host:port of the operator's port; likewise
 	PublicURL      *url.URL
+	TLSCertFile    string // PEM; "" where the public port speaks plain HTTP
+	TLSKeyFile     string // likewise
 	TrustedProxies []netip.Prefix
 
 	Keyset      secret.String // zero where none is named

@@ -56,6 +56,8 @@ func TestLoad_Everything(t *testing.T) {
 		"TRIBUTARY_LISTEN=0.0.0.0:80",
 		"TRIBUTARY_OPS_LISTEN=[::1]:9091",
 		"TRIBUTARY_PUBLIC_URL=https://hub.example.com/",
+		"TRIBUTARY_TLS_CERT_FILE=cert.pem",
+		"TRIBUTARY_TLS_KEY_FILE=key.pem",
 		"TRIBUTARY_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7,fd00::/8,::ffff:172.16.0.0/108",
 		"TRIBUTARY_KEYSET=keyset",
 		"TRIBUTARY_ROLES=stream, ingest",
@@ -86,6 +88,8 @@ func TestLoad_Everything(t *testing.T) {
 		Listen:              "0.0.0.0:80",
 		OpsListen:           "[::1]:9091",
 		PublicURL:           &url.URL{Scheme: "https", Host: "hub.example.com"},
+		TLSCertFile:         "cert.pem",
+		TLSKeyFile:          "key.pem",
 		TrustedProxies: []netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("172.16.0.0/12"),
 		},
@@ -142,6 +146,52 @@ func TestLoad_Precedence(t *testing.T) {
 	}
 }
 
+// A platform's own names stand in where ours are not set, for what runs in production and nowhere else.
+func TestLoadService(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte("postgres://file/hub\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name     string
+		environ  []string
+		database string
+		listen   string
+		problem  string
+	}{
+		{name: "nothing", listen: ":8080"},
+		{name: "the platform's", environ: []string{"DATABASE_URL=postgres://a/b", "PORT=5000"}, database: "postgres://a/b", listen: ":5000"},
+		{name: "the platform's in a file", environ: []string{"DATABASE_URL_FILE=" + file}, database: "postgres://file/hub", listen: ":8080"},
+		{
+			name:     "ours before the platform's",
+			environ:  []string{"DATABASE_URL=mysql://a/b", "PORT=http", "TRIBUTARY_DATABASE_URL=postgres://c/d", "TRIBUTARY_LISTEN=:80"},
+			database: "postgres://c/d", listen: ":80",
+		},
+		{name: "ours in a file", environ: []string{"DATABASE_URL=mysql://a/b", "TRIBUTARY_DATABASE_URL_FILE=" + file}, database: "postgres://file/hub", listen: ":8080"},
+		{name: "the platform's of another kind", environ: []string{"DATABASE_URL=mysql://a/c4n4ry"}, listen: ":8080", problem: "DATABASE_URL: not a URL such as postgres://"},
+		{name: "no port", environ: []string{"PORT=http"}, listen: ":http", problem: `PORT: ":http" is not an address`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.LoadService(tt.environ)
+			if got := c.DatabaseURL.Reveal() + c.DirectDatabaseURL.Reveal(); got != tt.database+tt.database {
+				t.Errorf("databases %q, want %q twice", got, tt.database)
+			}
+			if c.Listen != tt.listen || c.OpsListen != "127.0.0.1:9090" {
+				t.Errorf("listens on %s and %s, want %s", c.Listen, c.OpsListen, tt.listen)
+			}
+			switch {
+			case tt.problem == "" && err != nil:
+				t.Error(err)
+			case tt.problem != "" && (err == nil || !strings.Contains(err.Error(), "\n  "+tt.problem) || strings.Contains(err.Error(), "c4n4ry")):
+				t.Errorf("%v; want %q", err, tt.problem)
+			}
+		})
+	}
+}
+
 func TestLoad_Refuses(t *testing.T) {
 	t.Parallel()
 	const exemption = " is not host:port or CIDR:port, such as 10.0.0.0/8:443 or [fd00::/8]:443"
@@ -162,7 +212,7 @@ func TestLoad_Refuses(t *testing.T) {
 		{"public URL with a query", "TRIBUTARY_PUBLIC_URL=https://example.com?", "TRIBUTARY_PUBLIC_URL" + origin},
 		{"public URL without a host", "TRIBUTARY_PUBLIC_URL=https://:443", "TRIBUTARY_PUBLIC_URL" + origin},
 		{"URL of another kind", "TRIBUTARY_URL=javascript:alert(1)", "TRIBUTARY_URL" + origin},
-		{"a certificate", "TRIBUTARY_TLS_CERT_FILE=c.pem", "TRIBUTARY_TLS_CERT_FILE: this version does not serve TLS itself; end it at a proxy and unset this"},
+		{"a certificate", "TRIBUTARY_TLS_CERT_FILE=c.pem", "TRIBUTARY_TLS_CERT_FILE, TRIBUTARY_TLS_KEY_FILE: one is set and the other is not; TLS needs both"},
 		{"proxies by name", "TRIBUTARY_TRUSTED_PROXIES=10.0.0.0/8,lb.internal", `TRIBUTARY_TRUSTED_PROXIES: "lb.internal" is not an address or a CIDR such as 10.0.0.0/8`},
 		{"everybody a proxy", "TRIBUTARY_TRUSTED_PROXIES=0.0.0.0/0", "TRIBUTARY_TRUSTED_PROXIES: all addresses cannot be proxies; name yours"},
 		{"everybody a proxy, in disguise", "TRIBUTARY_TRUSTED_PROXIES=::ffff:0.0.0.0/96", "TRIBUTARY_TRUSTED_PROXIES: all addresses cannot be proxies; name yours"},
@@ -319,7 +369,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("names (-documented +shown):\n%s", diff)
 	}
 	for name, value := range map[string]string{
-		"TRIBUTARY_LISTEN": "127.0.0.1:8080", "TRIBUTARY_RETENTION": "720h", "TRIBUTARY_DATABASE_CONNECTIONS": "20",
+		"TRIBUTARY_LISTEN": ":8080, or :$PORT; dev: 127.0.0.1:8080", "TRIBUTARY_RETENTION": "720h", "TRIBUTARY_DATABASE_CONNECTIONS": "20",
 		"TRIBUTARY_LIMIT_BODY_BYTES": "1048576", "TRIBUTARY_LIMIT_CONNECTIONS": "", "TRIBUTARY_ROLES": "all",
 	} {
 		if got := documented[name].Default; got != value {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -30,27 +31,43 @@ const (
 var rolePrefixForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,49}$`)
 
 // Load reads environ, a list of name=value as os.Environ gives it, and the files that it names for secrets. The
-// error is a Problems, which lists all that is wrong.
+// error is a Problems, which lists all that is wrong; what was understood all the same is in the Config.
 func Load(environ []string) (Config, error) {
 	var p Problems
+	c, err := load(newSource(environ, &p), environ)
+	return c, cmp.Or(err, p.err())
+}
+
+// LoadService is Load for what runs in production and beside it. There a platform may name the database in
+// DATABASE_URL and the port in PORT, and the ports have their defaults.
+func LoadService(environ []string) (Config, error) {
+	var p Problems
 	from := newSource(environ, &p)
+	from.alias("TRIBUTARY_DATABASE_URL", "DATABASE_URL")
+	c, err := load(from, environ)
+	if c.Listen == "" {
+		c.Listen = ":" + cmp.Or(from.values["PORT"], "8080")
+		p.address("PORT", c.Listen)
+	}
+	c.OpsListen = cmp.Or(c.OpsListen, "127.0.0.1:9090")
+	return c, cmp.Or(err, p.err())
+}
+
+func load(from *source, environ []string) (Config, error) {
 	from.checkNames(environ)
 	var env environment
 	if err := envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &env, Lookuper: from}); err != nil {
 		return Config{}, fmt.Errorf("read the environment: %w", err) // a fault of our table: it takes any text
 	}
-	c := p.parse(env)
-	c.Limits = p.limits(from)
-	if err := p.err(); err != nil {
-		return Config{}, err
-	}
+	c := from.problems.parse(from, env)
+	c.Limits = from.problems.limits(from)
 	return c, nil
 }
 
 // parse gives every text its type; what it does not understand, it notes and leaves out.
-func (p *Problems) parse(env environment) Config {
+func (p *Problems) parse(from *source, env environment) Config {
 	c := Config{
-		DatabaseURL:         p.database("TRIBUTARY_DATABASE_URL", env.DatabaseURL),
+		DatabaseURL:         p.database(from.called("TRIBUTARY_DATABASE_URL"), env.DatabaseURL),
 		DirectDatabaseURL:   p.database("TRIBUTARY_DIRECT_DATABASE_URL", env.DirectDatabaseURL),
 		OwnerDatabaseURL:    p.database("TRIBUTARY_OWNER_DATABASE_URL", env.OwnerDatabaseURL),
 		DatabaseConnections: p.integer("TRIBUTARY_DATABASE_CONNECTIONS", env.DatabaseConnections, minConnections, maxConnections),
@@ -58,6 +75,8 @@ func (p *Problems) parse(env environment) Config {
 		Listen:              p.address("TRIBUTARY_LISTEN", env.Listen),
 		OpsListen:           p.address("TRIBUTARY_OPS_LISTEN", env.OpsListen),
 		PublicURL:           p.origin("TRIBUTARY_PUBLIC_URL", env.PublicURL),
+		TLSCertFile:         env.TLSCertFile,
+		TLSKeyFile:          env.TLSKeyFile,
 		TrustedProxies:      p.proxies("TRIBUTARY_TRUSTED_PROXIES", env.TrustedProxies),
 		Keyset:              secret.New(strings.TrimSpace(env.Keyset)),
 		Retention:           p.duration("TRIBUTARY_RETENTION", env.Retention, minRetention, maxRetention),
@@ -72,6 +91,9 @@ func (p *Problems) parse(env environment) Config {
 	}
 	if c.DirectDatabaseURL.IsZero() {
 		c.DirectDatabaseURL = c.DatabaseURL
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		p.addf("TRIBUTARY_TLS_CERT_FILE, TRIBUTARY_TLS_KEY_FILE: one is set and the other is not; TLS needs both")
 	}
 	if !rolePrefixForm.MatchString(env.RolePrefix) {
 		p.addf("TRIBUTARY_ROLE_PREFIX: %q; it begins with a-z and has at most 50 of a-z, 0-9 and _", env.RolePrefix)

@@ -30,6 +30,8 @@ func (c Config) Settings() []Setting {
 		{"TRIBUTARY_LISTEN", c.Listen},
 		{"TRIBUTARY_OPS_LISTEN", c.OpsListen},
 		{"TRIBUTARY_PUBLIC_URL", address(c.PublicURL)},
+		{"TRIBUTARY_TLS_CERT_FILE", c.TLSCertFile},
+		{"TRIBUTARY_TLS_KEY_FILE", c.TLSKeyFile},
 		{"TRIBUTARY_TRUSTED_PROXIES", strings.Join(proxies, ",")},
 		{"TRIBUTARY_KEYSET", hidden(c.Keyset)},
 		{"TRIBUTARY_ROLES", c.Roles.String()},

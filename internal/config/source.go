@@ -14,11 +14,12 @@ const maxSecretFile = 64 << 10
 type source struct {
 	values   map[string]string
 	secrets  map[string]bool
+	aliases  map[string]string // names of ours, and those of the platform's that stand in where ours are not set
 	problems *Problems
 }
 
 func newSource(environ []string, problems *Problems) *source {
-	s := &source{values: map[string]string{}, secrets: map[string]bool{}, problems: problems}
+	s := &source{values: map[string]string{}, secrets: map[string]bool{}, aliases: map[string]string{}, problems: problems}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if _, twice := s.values[name]; !twice && value != "" {
@@ -33,10 +34,29 @@ func newSource(environ []string, problems *Problems) *source {
 	return s
 }
 
+// alias lets another name, which platforms set, stand in for ours where that is not set in either form.
+func (s *source) alias(name, other string) {
+	_, set := s.values[name]
+	_, inFile := s.values[name+"_FILE"]
+	if !set && !inFile {
+		s.aliases[name] = other
+	}
+}
+
+// called is the name under which a variable is given, for problems.
+func (s *source) called(name string) string {
+	if other, ok := s.aliases[name]; ok {
+		return other
+	}
+	return name
+}
+
 // Lookup is envconfig's: the value of a name, and whether it is set.
 func (s *source) Lookup(name string) (string, bool) {
+	isSecret := s.secrets[name]
+	name = s.called(name)
 	value, set := s.values[name]
-	if !s.secrets[name] {
+	if !isSecret {
 		return value, set
 	}
 	file, inFile := s.values[name+"_FILE"]
@@ -83,8 +103,6 @@ func (s *source) checkNames(environ []string) {
 		name, _, _ := strings.Cut(pair, "=")
 		switch {
 		case !strings.HasPrefix(name, "TRIBUTARY_") || known[name] || injected(name):
-		case name == "TRIBUTARY_TLS_CERT_FILE" || name == "TRIBUTARY_TLS_KEY_FILE":
-			s.problems.addf("%s: this version does not serve TLS itself; end it at a proxy and unset this", name)
 		default:
 			s.problems.addf("%s: no such variable; did you mean %s?", name, Nearest(name, known))
 		}

@@ -14,18 +14,20 @@ import (
 //
 //nolint:tagalign // whole sentences cannot stand in columns
 type environment struct {
-	DatabaseURL         string `env:"TRIBUTARY_DATABASE_URL" secret:"yes" what:"URL of a database that dev uses instead of a Postgres of its own, with its owner's login"`
+	DatabaseURL         string `env:"TRIBUTARY_DATABASE_URL" secret:"yes" shown:"DATABASE_URL" what:"URL of the database with the hub's login, who owns nothing. dev does not read DATABASE_URL: it has a Postgres of its own, or takes the database that this names, with its owner's login"`
 	DirectDatabaseURL   string `env:"TRIBUTARY_DIRECT_DATABASE_URL" secret:"yes" shown:"the first" what:"the same database past a transaction pooler, where there is one"`
-	OwnerDatabaseURL    string `env:"TRIBUTARY_OWNER_DATABASE_URL" secret:"yes" shown:"the first" what:"the same database with its owner's login, where the first has another one"`
+	OwnerDatabaseURL    string `env:"TRIBUTARY_OWNER_DATABASE_URL" secret:"yes" shown:"the first" what:"the same database with its owner's login: for migrate, keyset, key and epoch, and refused by serve"`
 	DatabaseConnections string `env:"TRIBUTARY_DATABASE_CONNECTIONS, default=20" what:"connections of a process, over all its pools"`
 	RolePrefix          string `env:"TRIBUTARY_ROLE_PREFIX, default=tributary" what:"begins the names of the three database roles; two hubs in one cluster need two"`
 
-	Listen         string `env:"TRIBUTARY_LISTEN" shown:"127.0.0.1:8080" what:"address of the public port"`
-	OpsListen      string `env:"TRIBUTARY_OPS_LISTEN" shown:"127.0.0.1:9090, or any that is free" what:"address of the operator's port: health, metrics, profiles"`
-	PublicURL      string `env:"TRIBUTARY_PUBLIC_URL" what:"where browsers and providers reach the hub, such as https://hub.example.com; http or https is judged by it"`
+	Listen         string `env:"TRIBUTARY_LISTEN" shown:":8080, or :$PORT; dev: 127.0.0.1:8080" what:"address of the public port"`
+	OpsListen      string `env:"TRIBUTARY_OPS_LISTEN" shown:"127.0.0.1:9090; dev: any that is free if that is not" what:"address of the operator's port: health, metrics, profiles"`
+	PublicURL      string `env:"TRIBUTARY_PUBLIC_URL" what:"where browsers and providers reach the hub, such as https://hub.example.com; http or https is judged by it. serve needs it"`
+	TLSCertFile    string `env:"TRIBUTARY_TLS_CERT_FILE" what:"file of the public port's certificate and its chain, in PEM; read again when it changes. Without it the port speaks plain HTTP, for a proxy that ends TLS"`
+	TLSKeyFile     string `env:"TRIBUTARY_TLS_KEY_FILE" what:"file of that certificate's private key, in PEM"`
 	TrustedProxies string `env:"TRIBUTARY_TRUSTED_PROXIES" what:"addresses and CIDRs whose X-Forwarded-For is believed, with commas"`
 
-	Keyset      string `env:"TRIBUTARY_KEYSET" secret:"yes" shown:"one in the data folder" what:"the keyset that seals secrets in the database"`
+	Keyset      string `env:"TRIBUTARY_KEYSET" secret:"yes" shown:"dev: one in the data folder" what:"the keyset that seals secrets in the database, as keyset new prints it. serve needs it"`
 	Roles       string `env:"TRIBUTARY_ROLES" shown:"all" what:"what this process does: ingest, api, worker, stream, with commas"`
 	Retention   string `env:"TRIBUTARY_RETENTION, default=720h" what:"how long events and messages are kept; a tenant's can only be shorter"`
 	EgressAllow string `env:"TRIBUTARY_EGRESS_ALLOW" what:"host:port and CIDR:port that an operator's rows may reach past the guard against internal addresses, with commas"`

@@ -263,5 +263,5 @@ func includes(scopes, wanted []hub.Scope) bool {
 
 // newKey makes a key's value.
 func newKey() (string, error) {
-	return hub.FormatKey((rand.Text() + rand.Text())[:32]), nil
+	return hub.NewKey(), nil
 }

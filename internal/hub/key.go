@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"hash/crc32"
 	"slices"
@@ -61,6 +62,24 @@ const (
 func FormatKey(random string) string {
 	s := keyPrefix + random
 	return s + keyChecksum(s)
+}
+
+// NewKey makes the value of a new key.
+func NewKey() string { return FormatKey(RandomText(keyRandom)) }
+
+// RandomText is n random base62 characters, of 5.95 bits each.
+func RandomText(n int) string {
+	out := make([]byte, 0, n)
+	for len(out) < n {
+		var random [64]byte
+		_, _ = rand.Read(random[:]) // never fails: it ends the program instead
+		for _, b := range random {
+			if b < 248 && len(out) < n { // 4 × 62: above it some characters would come more often
+				out = append(out, base62[b%62])
+			}
+		}
+	}
+	return string(out)
 }
 
 // IsKey says whether s has the form of a key, checksum included.

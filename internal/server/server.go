@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -27,6 +28,9 @@ type Options struct {
 	Log     *slog.Logger          // required
 	Metrics prometheus.Registerer // default: counted for nobody
 	Failed  chan<- error          // required, with room for one: told when the server ends although nobody stopped it
+
+	CertFile string // of a certificate in PEM, and KeyFile of its key; without them the port speaks plain HTTP
+	KeyFile  string
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
 	CheckHost      bool           // serve only loopback names and Hosts, but for /in/; default any
@@ -53,6 +57,8 @@ type Server struct {
 	proxies   []netip.Prefix
 	hosts     map[string]bool // nil: any
 	drainTime time.Duration
+	certFile  string
+	keyFile   string
 	http      *http.Server
 	failed    chan<- error
 
@@ -81,6 +87,8 @@ func New(o Options) *Server {
 		metrics:   newMetrics(o.Metrics, o.Name),
 		proxies:   o.TrustedProxies,
 		drainTime: o.ReadHeaderTimeout,
+		certFile:  o.CertFile,
+		keyFile:   o.KeyFile,
 		failed:    o.Failed,
 	}
 	if o.CheckHost {
@@ -93,6 +101,9 @@ func New(o Options) *Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          log.New(complaints{s.log}, "", 0),
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			if secured, ok := conn.(*tls.Conn); ok {
+				conn = secured.NetConn()
+			}
 			if tcp, ok := conn.(*net.TCPConn); ok {
 				_ = tcp.SetWriteBuffer(sendBuffer) // if it cannot be set, the connection is gone
 			}
@@ -103,12 +114,20 @@ func New(o Options) *Server {
 	return s
 }
 
-// Listen binds the port, so that a setup fails where it is taken, and Addr is known before anything runs.
+// Listen binds the port, so that a setup fails where it is taken, or its certificate cannot serve, and Addr is known
+// before anything runs.
 func (s *Server) Listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != nil {
 		return fmt.Errorf("%s server: already listening", s.name)
+	}
+	if s.certFile != "" {
+		pair, err := loadCertificate(s.certFile, s.keyFile, s.log, time.Now)
+		if err != nil {
+			return fmt.Errorf("%s server: %w", s.name, err)
+		}
+		s.http.TLSConfig = pair.config()
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.listen)
@@ -148,7 +167,11 @@ func (s *Server) Start(ctx context.Context) error {
 
 func (s *Server) serve(listener net.Listener, done chan struct{}) {
 	defer close(done)
-	if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	serve := s.http.Serve
+	if s.http.TLSConfig != nil {
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
+	if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- fmt.Errorf("%s server: %w", s.name, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/migrations"
 )
 
@@ -186,6 +187,9 @@ func grantLogin(ctx context.Context, conn *pgx.Conn, roles Roles, login string) 
 		REVOKE CONNECT ON DATABASE `+quote(database)+` FROM PUBLIC;
 		GRANT CONNECT ON DATABASE `+quote(database)+` TO `+quote(login)+`;
 		GRANT USAGE ON SCHEMA tributary, tributary_river TO `+quote(login)) // pgx prepares a batch before the role in it is taken
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "42704" {
+		return hub.Errorf(hub.Invalid, "there is no login %s: make it with `CREATE ROLE %s LOGIN NOINHERIT PASSWORD '…'`, and run this again", login, quote(login))
+	}
 	if err != nil {
 		return fmt.Errorf("grant the roles to %s: %w", login, err)
 	}
@@ -203,17 +207,39 @@ func (s MigrationStatus) Pending() bool { return s.Current < s.Wanted }
 
 // MigrationStatus compares the database's schema with this build's; one that was never migrated is at 0.
 func (p *Pipeline) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
-	files, err := migrate.FindMigrations(migrations.FS)
+	wanted, err := wantedMigrations()
 	if err != nil {
-		return MigrationStatus{}, fmt.Errorf("find migrations: %w", err)
+		return MigrationStatus{}, err
 	}
-	status := MigrationStatus{Wanted: len(files)}
+	status := MigrationStatus{Wanted: wanted}
 	err = p.pool.QueryRow(ctx, `SELECT version FROM tributary.schema_version`).Scan(&status.Current)
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "42P01" {
+	if noTable(err) {
 		return status, nil
 	}
 	if err != nil {
 		return status, fmt.Errorf("read the schema's version: %w", failure(err))
 	}
 	return status, nil
+}
+
+func wantedMigrations() (int, error) {
+	files, err := migrate.FindMigrations(migrations.FS)
+	if err != nil {
+		return 0, fmt.Errorf("find migrations: %w", err)
+	}
+	return len(files), nil
+}
+
+// MigrationsPending says whether this build's River needs migrations of its own tables that the database does not
+// have.
+func (r *River) MigrationsPending(ctx context.Context) (bool, error) {
+	migrator, err := rivermigrate.New(riverpgxv5.New(r.pool), &rivermigrate.Config{Schema: RiverSchema, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return false, fmt.Errorf("prepare River's migrations: %w", err)
+	}
+	result, err := migrator.Validate(ctx, nil)
+	if err != nil {
+		return false, fmt.Errorf("look at River's migrations: %w", failure(err))
+	}
+	return !result.OK, nil
 }

@@ -37,6 +37,17 @@ func beat(ctx context.Context, db querier, n Node) error {
 	return err
 }
 
+// Nodes lists the processes that have written that they live within the last 10 s, in the order in which they began.
+func (p *Pipeline) Nodes(ctx context.Context) ([]Node, error) {
+	rows, _ := p.pool.Query(ctx, `
+		SELECT id, roles, version FROM tributary.nodes WHERE beat_at > now() - $1::interval ORDER BY started_at, id`, nodeSilent)
+	nodes, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[Node])
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", failure(err))
+	}
+	return nodes, nil
+}
+
 // RemoveNode forgets a node that ended in order.
 func (p *Pipeline) RemoveNode(ctx context.Context, id string) error {
 	_, err := p.pool.Exec(ctx, `DELETE FROM tributary.nodes WHERE id = $1`, id)
@@ -103,25 +114,11 @@ func OpenRiver(ctx context.Context, url, rolePrefix string, size int32) (*River,
 // Pool is for River's own client.
 func (r *River) Pool() *pgxpool.Pool { return r.pool }
 
+// Ping says whether Postgres answers.
+func (r *River) Ping(ctx context.Context) error { return failure(r.pool.Ping(ctx)) }
+
 // Close waits for connections in use and closes the pool.
 func (r *River) Close() { r.pool.Close() }
-
-// Epoch tells one history of positions from another, as text of 8 hex characters.
-//
-// It is a hash over the cluster's identity, its timeline, the oid of log_heads and the stored salt: a promotion, a
-// point-in-time restore and a dump loaded anew each change it. A function that the server refuses counts as empty;
-// a server in recovery is an error, and that is right.
-func (p *Pipeline) Epoch(ctx context.Context) (string, error) {
-	var epoch string
-	err := p.pool.QueryRow(ctx, `
-		SELECT left(encode(sha256(convert_to(concat_ws(':', (SELECT system_identifier FROM pg_control_system()),
-			left(pg_walfile_name(pg_current_wal_lsn()), 8), 'tributary.log_heads'::regclass::oid,
-			(SELECT salt FROM tributary.epoch)), 'UTF8')), 'hex'), 8)`).Scan(&epoch)
-	if err != nil {
-		return "", fmt.Errorf("ask for the epoch: %w", failure(err))
-	}
-	return epoch, nil
-}
 
 // MarkInstallation marks the database dev or production at its first use and says what it is.
 func (p *Pipeline) MarkInstallation(ctx context.Context, kind string) (is string, err error) {
@@ -132,6 +129,15 @@ func (p *Pipeline) MarkInstallation(ctx context.Context, kind string) (is string
 		return "", fmt.Errorf("mark the installation: %w", failure(err))
 	}
 	return is, nil
+}
+
+// InstallationKind says what the database is marked as: dev, production, or "" where nobody has marked it.
+func (p *Pipeline) InstallationKind(ctx context.Context) (kind string, err error) {
+	err = p.pool.QueryRow(ctx, `SELECT coalesce((SELECT kind FROM tributary.installation LIMIT 1), '')`).Scan(&kind)
+	if err != nil {
+		return "", fmt.Errorf("ask what the database is: %w", failure(err))
+	}
+	return kind, nil
 }
 
 // Clock is what Postgres's clock says.

@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/hub"
 )
 
 // What follows runs as the owner of the schema, for commands on the operator's machine. None of it is behind a door:
@@ -78,6 +81,56 @@ func CreateOperatorKey(ctx context.Context, ownerURL string, k HashedKey) error 
 			k.ID, k.Name, k.Hash[:], k.Scopes, k.ExpiresAt)
 		if err != nil {
 			return fmt.Errorf("create operator key: %w", failure(err))
+		}
+		return nil
+	})
+}
+
+// OperatorKeys lists operators' keys in the order they were made, revoked and expired ones too.
+func OperatorKeys(ctx context.Context, ownerURL string) (keys []hub.Key, err error) {
+	err = asOwner(ctx, ownerURL, func(conn *pgx.Conn) error {
+		rows, _ := conn.Query(ctx, `
+			SELECT id, name, scopes, expires_at, last_used_at, revoked_at, '{}'::jsonb, created_at, hash
+			  FROM tributary.operator_keys ORDER BY id`)
+		keys, err = pgx.CollectRows(rows, scanBareKey)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list operator keys: %w", failure(err))
+	}
+	return keys, nil
+}
+
+// RevokeOperatorKey ends an operator's key for good; hub.NotFound where there is none of that id, or it was revoked
+// before. Its row stays, since audits name it. Nodes hear of it within seconds.
+func RevokeOperatorKey(ctx context.Context, ownerURL string, id hub.KeyID) error {
+	return asOwner(ctx, ownerURL, func(conn *pgx.Conn) error {
+		tag, err := conn.Exec(ctx, `UPDATE tributary.operator_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL`, id)
+		if err != nil {
+			return fmt.Errorf("revoke operator key: %w", failure(err))
+		}
+		if tag.RowsAffected() == 0 {
+			return hub.Errorf(hub.NotFound, "there is no operator's key %s that is not revoked", id)
+		}
+		return nil
+	})
+}
+
+// NewEpoch says that positions may have been used twice, which nobody notices after a restore from a volume's snapshot
+// or a copied data folder: every subscriber starts anew. Processes that run are told with the commit.
+func NewEpoch(ctx context.Context, ownerURL string) error {
+	return asOwner(ctx, ownerURL, func(conn *pgx.Conn) error {
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `UPDATE tributary.epoch SET salt = gen_random_uuid()::text`); err != nil {
+				return err
+			}
+			return backplane.Send(ctx, tx, backplane.EpochChanged{})
+		})
+		if noTable(err) {
+			return hub.Errorf(hub.Invalid, "the database has no schema of the hub: `tributary migrate up` makes it")
+		}
+		if err != nil {
+			return fmt.Errorf("change the epoch: %w", failure(err))
 		}
 		return nil
 	})

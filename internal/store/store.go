@@ -54,6 +54,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return &Store{Pipeline: pipeline, tenant: tenant, roles: roles}, nil
 }
 
+// PingTenant says whether Postgres answers the tenants' pool, and lets it take its role: through the pooler, where
+// there is one.
+func (s *Store) PingTenant(ctx context.Context) error {
+	return s.InTenant(ctx, hub.TenantID{}, func(*Tx) error { return nil })
+}
+
 // Close waits for connections in use and closes both pools.
 func (s *Store) Close() {
 	s.tenant.Close()

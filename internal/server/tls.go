@@ -1,0 +1,95 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// certificateLook is how often the files are looked at, by handshakes: a renewed certificate serves within it.
+const certificateLook = time.Minute
+
+// A certificate is a key pair in two files, read again when they change. While what is there cannot be read, such as
+// between the writing of the one and the other, the pair read before goes on.
+type certificate struct {
+	certFile, keyFile string
+	log               *slog.Logger
+	now               func() time.Time
+
+	mu     sync.Mutex // guards what follows
+	pair   *tls.Certificate
+	looked time.Time
+	stamp  [2]time.Time // when the files were changed, as the pair was read
+}
+
+// loadCertificate reads the pair, or says why it cannot serve.
+func loadCertificate(certFile, keyFile string, log *slog.Logger, now func() time.Time) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, now: now}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.readLocked(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// CheckCertificate reads a key pair as a server would, and says until when it is good.
+func CheckCertificate(certFile, keyFile string) (until time.Time, err error) {
+	c, err := loadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return c.pair.Leaf.NotAfter, nil
+}
+
+// config serves HTTP/2 and HTTP/1.1.
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current(), nil },
+	}
+}
+
+func (c *certificate) current() *tls.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now().Sub(c.looked) < certificateLook {
+		return c.pair
+	}
+	if stamp, err := c.changed(); err != nil || stamp != c.stamp {
+		if err := c.readLocked(); err != nil {
+			c.looked = c.now()
+			c.log.Warn("certificate not read again, the one before goes on", "error", err)
+		}
+	}
+	c.looked = c.now()
+	return c.pair
+}
+
+func (c *certificate) readLocked() error {
+	stamp, err := c.changed()
+	if err != nil {
+		return err
+	}
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("read the certificate: %w", err)
+	}
+	c.pair, c.stamp, c.looked = &pair, stamp, c.now()
+	return nil
+}
+
+func (c *certificate) changed() (stamp [2]time.Time, err error) {
+	for i, name := range []string{c.certFile, c.keyFile} {
+		info, err := os.Stat(name)
+		if err != nil {
+			return stamp, fmt.Errorf("read the certificate: %w", err)
+		}
+		stamp[i] = info.ModTime()
+	}
+	return stamp, nil
+}

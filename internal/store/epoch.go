@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// What tells one cluster, and one history of it, from another. Some hosted servers refuse one or both.
+const (
+	clusterFunction  = "pg_control_system()"
+	timelineFunction = "pg_walfile_name()"
+)
+
+// Epoch tells one history of positions from another, as text of 8 hex characters.
+//
+// It is a hash over the cluster's identity, its timeline, the oid of log_heads and the stored salt: a promotion, a
+// point-in-time restore and a dump loaded anew each change it. A function that the server refuses counts as empty; a
+// server in recovery is an error, and that is right.
+func (p *Pipeline) Epoch(ctx context.Context) (string, error) {
+	epoch, _, err := p.epoch(ctx)
+	return epoch, err
+}
+
+// EpochRefused lists the functions by which the server does not let the epoch be told.
+func (p *Pipeline) EpochRefused(ctx context.Context) ([]string, error) {
+	_, refused, err := p.epoch(ctx)
+	return refused, err
+}
+
+func (p *Pipeline) epoch(ctx context.Context) (epoch string, refused []string, err error) {
+	// The privilege is checked before anything is asked, so each combination is a statement of its own. Postgres does
+	// not say which function it refused in a form to rely on.
+	for _, try := range []struct {
+		sql     string
+		refused []string
+	}{
+		{epochSQL, nil},
+		{epochWithoutClusterSQL, []string{clusterFunction}},
+		{epochWithoutTimelineSQL, []string{timelineFunction}},
+		{epochOfSaltSQL, []string{clusterFunction, timelineFunction}},
+	} {
+		if err = p.pool.QueryRow(ctx, try.sql).Scan(&epoch); err == nil {
+			return epoch, slices.Clone(try.refused), nil
+		}
+		if !isRefusal(err) {
+			break
+		}
+	}
+	return "", nil, fmt.Errorf("ask for the epoch: %w", failure(err))
+}
+
+const (
+	epochSQL = `
+		SELECT left(encode(sha256(convert_to(concat_ws(':', (SELECT system_identifier FROM pg_control_system()),
+			left(pg_walfile_name(pg_current_wal_lsn()), 8), 'tributary.log_heads'::regclass::oid,
+			(SELECT salt FROM tributary.epoch)), 'UTF8')), 'hex'), 8)`
+	epochWithoutClusterSQL = `
+		SELECT left(encode(sha256(convert_to(concat_ws(':', '', left(pg_walfile_name(pg_current_wal_lsn()), 8),
+			'tributary.log_heads'::regclass::oid, (SELECT salt FROM tributary.epoch)), 'UTF8')), 'hex'), 8)`
+	epochWithoutTimelineSQL = `
+		SELECT left(encode(sha256(convert_to(concat_ws(':', (SELECT system_identifier FROM pg_control_system()), '',
+			'tributary.log_heads'::regclass::oid, (SELECT salt FROM tributary.epoch)), 'UTF8')), 'hex'), 8)`
+	epochOfSaltSQL = `
+		SELECT left(encode(sha256(convert_to(concat_ws(':', '', '',
+			'tributary.log_heads'::regclass::oid, (SELECT salt FROM tributary.epoch)), 'UTF8')), 'hex'), 8)`
+)
+
+// isRefusal says that the server does not let this login call a function, or does not have it.
+func isRefusal(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pgErr.Code == "42501" || pgErr.Code == "42883" || pgErr.Code == "0A000")
+}

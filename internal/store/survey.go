@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A Survey is what a login sees of a server and of itself, before it takes any role: what a hub asks of the database
+// that it is given.
+type Survey struct {
+	Version        int    // as server_version_num: 150018
+	VersionText    string // for people
+	Standby        bool   // the server is in recovery
+	Fsync          bool
+	Commits        bool // synchronous_commit flushes to this server's disk
+	MaxConnections int  // for logins such as this one
+	Database       string
+
+	Login      string
+	Privileged bool     // a superuser, or one that row-level security does not hold
+	Owns       bool     // the hub's schemas, or something in them
+	MakesRoles bool     // may make roles, and so give itself any of them before Postgres 16
+	Becomes    []string // roles of those kinds that it may take
+
+	Absent    []string // of the three roles, those that do not exist
+	Ungranted []string // of the three roles, those that the login may not take
+}
+
+// Look surveys a database by one connection of its own.
+func Look(ctx context.Context, url, rolePrefix string) (Survey, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return Survey{}, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it
+	}
+	config.RuntimeParams["application_name"] = "tributary check"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return Survey{}, fmt.Errorf("connect: %w", failure(err))
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	rows, _ := conn.Query(ctx, surveySQL, RolesOf(rolePrefix).all())
+	survey, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Survey])
+	if err != nil {
+		return Survey{}, fmt.Errorf("survey the database: %w", failure(err))
+	}
+	return survey, nil
+}
+
+// Ownership is asked of the two schemas and what is in them: who owns the database alone cannot read its tables.
+const surveySQL = `
+	WITH owner AS (
+		SELECT nspowner AS id FROM pg_namespace WHERE nspname IN ('tributary', 'tributary_river')
+		UNION SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('tributary', 'tributary_river')
+	), wanted AS (
+		SELECT w.name, w.ord, r.oid AS id FROM unnest($1::text[]) WITH ORDINALITY AS w(name, ord) LEFT JOIN pg_roles r ON r.rolname = w.name
+	)
+	SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
+	       pg_is_in_recovery() AS standby, current_setting('fsync')::boolean AS fsync,
+	       current_setting('synchronous_commit') <> 'off' AS commits,
+	       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS max_connections,
+	       current_database()::text AS database,
+	       me.rolname::text AS login, me.rolsuper OR me.rolbypassrls AS privileged, me.oid IN (SELECT id FROM owner) AS owns,
+	       me.rolcreaterole AS makes_roles,
+	       ARRAY(SELECT r.rolname::text FROM pg_roles r
+	              WHERE r.oid <> me.oid AND NOT me.rolsuper AND (r.rolsuper OR r.rolbypassrls OR r.oid IN (SELECT id FROM owner))
+	                AND pg_has_role(me.oid, r.oid, 'MEMBER') ORDER BY r.rolname) AS becomes,
+	       ARRAY(SELECT name FROM wanted WHERE id IS NULL ORDER BY ord) AS absent,
+	       ARRAY(SELECT name FROM wanted WHERE id IS NOT NULL AND NOT pg_has_role(me.oid, id, 'MEMBER') ORDER BY ord) AS ungranted
+	  FROM pg_roles me WHERE me.rolname = session_user`
+
+// SchemaStatus says which migrations the database has, as its owner sees it; a database without a schema is at 0.
+func SchemaStatus(ctx context.Context, ownerURL string) (status MigrationStatus, err error) {
+	if status.Wanted, err = wantedMigrations(); err != nil {
+		return status, err
+	}
+	return status, asOwner(ctx, ownerURL, func(conn *pgx.Conn) error {
+		err := conn.QueryRow(ctx, `SELECT version FROM tributary.schema_version`).Scan(&status.Current)
+		if noTable(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the schema's version: %w", failure(err))
+		}
+		return nil
+	})
+}
+
+func noTable(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pgErr.Code == "42P01" || pgErr.Code == "3F000")
+}
