@@ -18,7 +18,7 @@ FUZZTIME ?= 10s
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## the whole hub on this machine, with a Postgres and a demo tenant of its own
@@ -45,7 +45,7 @@ else
 endif
 
 .PHONY: check
-check: check-format vet lint check-generated check-modules ## what a reviewer may assume: formatting, vet, linters, generated files, modules
+check: check-format vet lint check-generated check-modules check-deploy ## what a reviewer may assume: formatting, vet, linters, generated files, modules
 
 .PHONY: check-format
 check-format:
@@ -71,6 +71,16 @@ check-generated:
 check-modules:
 	go mod tidy -diff
 	go mod verify
+
+# What stands in deploy, by the parsers of those who read it. Their modules are not the product's.
+.PHONY: check-deploy
+check-deploy: ## chart, manifest, Dockerfile, compose.yaml and units; the first time builds the parsers, for minutes
+	cd deploy/check && go mod tidy -diff && go test -count=1 ./... && \
+		go tool -modfile=../../internal/tools/go.mod golangci-lint run --config=../../.golangci.yml
+
+.PHONY: generate-deploy
+generate-deploy: ## deploy/kubernetes/tributary.yaml, of the chart
+	cd deploy/check && go test -count=1 -run '^TestManifest$$' . -args -update
 
 .PHONY: fmt
 fmt: ## formats, and mends what linters can mend

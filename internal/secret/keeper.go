@@ -28,8 +28,11 @@ type Keeper struct {
 
 // Open reads a keyset as NewKeyset writes it. No error quotes any of it.
 func Open(encoded String) (*Keeper, error) {
-	handle, err := readKeyset(encoded)
+	handle, err := decodeKeyset(encoded)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkKeyset(handle); err != nil {
 		return nil, err
 	}
 	primitive, err := aead.New(handle)

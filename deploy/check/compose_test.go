@@ -1,0 +1,164 @@
+package check_test
+
+import (
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// compose reads compose.yaml as Compose does, its schema first; change may break it before that.
+func compose(t *testing.T, environment map[string]string, change func(string) string) (*types.Project, error) {
+	t.Helper()
+	folder, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loader.LoadWithContext(t.Context(), types.ConfigDetails{
+		WorkingDir:  folder,
+		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(folder, "compose.yaml"), Content: []byte(change(read(t, "../compose.yaml")))}},
+		Environment: environment,
+	})
+}
+
+func asItIs(s string) string { return s }
+
+func TestCompose(t *testing.T) {
+	t.Parallel()
+	p, err := compose(t, map[string]string{"TRIBUTARY_PUBLIC_URL": "https://hub.example.com"}, asItIs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(p.Services)); !slices.Equal(got, []string{"hub", "migrate", "postgres"}) {
+		t.Fatalf("services %v", got)
+	}
+	for name, s := range p.Services {
+		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) != 0 || s.Privileged || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
+			t.Errorf("%s is not confined", name)
+		}
+		if s.Restart == "" {
+			t.Errorf("%s stays down once it has ended", name)
+		}
+		for _, port := range s.Ports {
+			if ip := net.ParseIP(port.HostIP); !ip.IsLoopback() {
+				t.Errorf("%s: port %s listens on %q", name, port.Published, port.HostIP)
+			}
+		}
+		if tag := s.Image[strings.LastIndex(s.Image, ":")+1:]; tag == s.Image || tag == "latest" {
+			t.Errorf("%s: the image %s is not pinned", name, s.Image)
+		}
+		environment := map[string]string{}
+		for key, value := range s.Environment {
+			if value == nil {
+				t.Fatalf("%s: %s is taken from whoever runs it", name, key)
+			}
+			environment[key] = *value
+			if file, ok := strings.CutPrefix(*value, "/run/secrets/"); ok && !hasSecret(s, file) {
+				t.Errorf("%s: %s is a secret that it does not get", name, key)
+			}
+		}
+		if s.Image == "tributary:local" {
+			accepts(t, environment)
+		}
+	}
+	// Each secret reaches those that need it, and nobody else; above all the hub does not get the owner's login.
+	for name, want := range map[string][]string{
+		"postgres": {"hub_password", "owner_password", "postgres_password"}, "migrate": {"owner_database_url"}, "hub": {"database_url", "keyset"},
+	} {
+		var got []string
+		for _, s := range p.Services[name].Secrets {
+			got = append(got, s.Source)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s gets %v, want %v", name, got, want)
+		}
+	}
+	for name, s := range p.Secrets {
+		if folder := filepath.Base(filepath.Dir(s.File)); folder != "secrets" || s.Content != "" || s.Environment != "" {
+			t.Errorf("the secret %s is %+v", name, s)
+		}
+	}
+	order := map[string]string{"migrate postgres": types.ServiceConditionHealthy, "hub postgres": types.ServiceConditionHealthy, "hub migrate": types.ServiceConditionCompletedSuccessfully}
+	for pair, want := range order {
+		name, needs, _ := strings.Cut(pair, " ")
+		if got := p.Services[name].DependsOn[needs].Condition; got != want {
+			t.Errorf("%s waits for %s until it is %q, want %q", name, needs, got, want)
+		}
+	}
+	hub := p.Services["hub"]
+	if hub.StopGracePeriod == nil || time.Duration(*hub.StopGracePeriod) < 30*time.Second {
+		t.Errorf("the hub is killed after %v", hub.StopGracePeriod)
+	}
+	if len(hub.Command) != 0 || len(hub.Entrypoint) != 0 || hub.HealthCheck != nil {
+		t.Error("the hub does not run what the image says, and its health is told otherwise")
+	}
+	if hub.Build == nil || hub.Build.Dockerfile != "deploy/Dockerfile" {
+		t.Errorf("the hub is built by %+v", hub.Build)
+	}
+	if !p.Networks["database"].Internal || len(p.Services["postgres"].Networks) != 1 || len(p.Services["postgres"].Ports) != 0 {
+		t.Error("Postgres can be reached from outside")
+	}
+	if user := p.Services["postgres"].User; user == "" || strings.HasPrefix(user, "0") {
+		t.Errorf("Postgres runs as %q", user)
+	}
+}
+
+func hasSecret(s types.ServiceConfig, name string) bool {
+	return slices.ContainsFunc(s.Secrets, func(c types.ServiceSecretConfig) bool { return c.Source == name })
+}
+
+// What is misspelt or forgotten is refused, and so is a hub that has no address.
+func TestCompose_IsStrict(t *testing.T) {
+	t.Parallel()
+	named := map[string]string{"TRIBUTARY_PUBLIC_URL": "https://hub.example.com"}
+	for name, change := range map[string]func(string) string{
+		"a misspelt key": func(s string) string { return strings.Replace(s, "read_only:", "readonly:", 1) },
+		"an unknown secret": func(s string) string {
+			return strings.Replace(s, "[database_url, keyset]", "[database_url, keyring]", 1)
+		},
+		"an unknown service": func(s string) string {
+			return strings.Replace(s, "      migrate:\n        condition", "      migrations:\n        condition", 1)
+		},
+		"an unknown network":  func(s string) string { return strings.Replace(s, "[database, outside]", "[databases, outside]", 1) },
+		"a value of no sense": func(s string) string { return strings.Replace(s, "interval: 5s", "interval: five", 1) },
+	} {
+		if change(read(t, "../compose.yaml")) == read(t, "../compose.yaml") {
+			t.Errorf("%s: nothing was changed", name)
+		}
+		if _, err := compose(t, named, change); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if _, err := compose(t, map[string]string{}, asItIs); err == nil || !strings.Contains(err.Error(), "TRIBUTARY_PUBLIC_URL") {
+		t.Errorf("without an address: %v", err)
+	}
+}
+
+// No password stands in the repository, and what makes them is told to git.
+func TestCompose_Secrets(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"secrets", ".env"} {
+		if !strings.Contains(read(t, root+"/.gitignore"), "/deploy/"+path) {
+			t.Errorf("git does not ignore deploy/%s", path)
+		}
+	}
+	source := read(t, "../compose.yaml") + read(t, "../postgres/roles.sh")
+	for _, wrong := range []string{"POSTGRES_PASSWORD:", "POSTGRES_HOST_AUTH_METHOD", "PASSWORD '"} {
+		if strings.Contains(source, wrong) {
+			t.Errorf("a password in plain sight: %s", wrong)
+		}
+	}
+	for _, script := range []string{"../secrets.sh", "../postgres/roles.sh"} {
+		if info, err := os.Stat(script); err != nil || info.Mode()&0o111 == 0 {
+			t.Errorf("%s cannot be run: %v", script, err)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package check_test
+
+import (
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/v2/lint"
+	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+)
+
+// `helm lint` finds nothing but that the chart has no picture.
+func TestLint(t *testing.T) {
+	t.Parallel()
+	for name, values := range cases(t) {
+		for _, message := range linted(values) {
+			t.Errorf("%s: %v", name, message)
+		}
+	}
+	if len(linted(map[string]any{})) == 0 {
+		t.Error("the linter finds nothing wrong with values that lack what is required")
+	}
+}
+
+func linted(values map[string]any) []support.Message {
+	var found []support.Message
+	for _, message := range lint.RunAll(chart, values, "tributary", lint.WithKubeVersion(&common.KubeVersion{Version: "v1.35.0", Major: "1", Minor: "35"})).Messages {
+		if message.Severity > support.InfoSev || !strings.Contains(message.Err.Error(), "icon is recommended") {
+			found = append(found, message)
+		}
+	}
+	return found
+}
+
+// What is mistyped or forgotten is refused with a sentence that names it, before anything is installed.
+func TestValues_Refused(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		path  string // of the value to set, with dots
+		value any    // nil removes it
+		want  string
+	}{
+		{"no public URL", "publicURL", nil, "publicURL"},
+		{"public URL without a scheme", "publicURL", "hub.example.com", "publicURL"},
+		{"public URL with a path", "publicURL", "https://example.com/hub", "publicURL"},
+		{"no image", "image.repository", nil, "image/repository"},
+		{"a digest cut short", "image.digest", "sha256:abc", "image/digest"},
+		{"a misspelt value", "ingres", map[string]any{"enabled": true}, "ingres"},
+		{"a misspelt value below", "ingress.enable", true, "enable"},
+		{"a number in words", "preStopSeconds", "five", "preStopSeconds"},
+		{"too short to drain", "terminationGracePeriodSeconds", 10, "terminationGracePeriodSeconds"},
+		{"an unknown role", "workloads.hub.roles", []any{"ingest", "router"}, "roles"},
+		{"a role without a home", "workloads.hub.roles", []any{"ingest", "api", "stream"}, "no workload has the role worker"},
+		{"a workload called as our own", "workloads.ops", map[string]any{"roles": []any{"api"}}, "ops"},
+		{"a secret in plain sight", "env.TRIBUTARY_DATABASE_URL", "postgres://a:b@c/d", "TRIBUTARY_DATABASE_URL"},
+		{"a keyset in plain sight", "env.TRIBUTARY_KEYSET", "{}", "TRIBUTARY_KEYSET"},
+		{"what the chart sets", "env.TRIBUTARY_OPS_LISTEN", ":9091", "TRIBUTARY_OPS_LISTEN"},
+		{"somebody else's variable", "env.LD_PRELOAD", "/x.so", "LD_PRELOAD"},
+		{"a list as a setting", "env.TRIBUTARY_TRUSTED_PROXIES", []any{"10.0.0.0/8"}, "TRIBUTARY_TRUSTED_PROXIES"},
+		{"a port by name", "database.ports", []any{"postgres"}, "ports"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			values := cases(t)["plain"]
+			set(values, tt.path, tt.value)
+			_, err := render(t.Context(), values)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v; want an error that names %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func set(values map[string]any, path string, value any) {
+	head, rest, more := strings.Cut(path, ".")
+	switch {
+	case more:
+		below, ok := values[head].(map[string]any)
+		if !ok {
+			below = map[string]any{}
+			values[head] = below
+		}
+		set(below, rest, value)
+	case value == nil:
+		delete(values, head)
+	default:
+		values[head] = value
+	}
+}
