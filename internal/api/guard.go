@@ -19,6 +19,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
 	"github.com/tributary-hub/tributary/internal/server"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // bodyTimeout bounds the reading of a body.
@@ -51,6 +52,9 @@ func (a *API) admit(c *call) error {
 	if c.principal, err = a.authenticate(c.r); err != nil {
 		return err
 	}
+	facts := server.FactsOf(ctx)
+	facts.Key = c.principal.Key
+	telemetry.LinkCaller(ctx, c.r.Header)
 	if c.op.inTenant() {
 		tenant, err := a.o.Directory.TenantByRef(ctx, c.r.PathValue("tenant"))
 		if err != nil && hub.CodeOf(err) != hub.NotFound {
@@ -60,6 +64,7 @@ func (a *API) admit(c *call) error {
 			return hub.Errorf(hub.NotFound, "no such tenant")
 		}
 		c.tenant, c.config = tenant.ID, tenant
+		facts.Tenant = tenant.ID
 	}
 	return c.need(c.op.scopes...)
 }

@@ -52,6 +52,7 @@ func (e *entry) admit(ctx context.Context, ref string, r *http.Request, channels
 	return stream.Admission{
 		Tenant:      t.ID,
 		Identity:    identity.Opaque(),
+		Key:         identity.Key,
 		Channels:    admitted,
 		MaxChannels: *t.Limits.ChannelsPerConnection,
 		Expires:     identity.Expires,

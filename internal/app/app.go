@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/config"
@@ -44,6 +46,8 @@ type App struct {
 	url     *url.URL   // where the process is reached: the public URL where one is configured, else its own port
 	failed  chan error // one for each port
 	metrics *prometheus.Registry
+	tracer  *telemetry.Tracer // nil: nothing is traced
+	nodeID  string
 	stops   []stop
 
 	stopping chan struct{} // closed when Stop begins
@@ -61,14 +65,20 @@ const stopTimeout = 25 * time.Second
 
 // New binds the process's ports, so that its address is known and a taken port is told before anything else is done.
 func New(ctx context.Context, o Options) (*App, error) {
-	a := &App{o: o, metrics: telemetry.NewRegistry(o.Version), mux: http.NewServeMux(), opsMux: http.NewServeMux(), failed: make(chan error, 2), stopping: make(chan struct{})}
+	a := &App{
+		o: o, nodeID: cmp.Or(o.NodeID, uuid.NewString()), metrics: telemetry.NewRegistry(o.Version), mux: http.NewServeMux(), opsMux: http.NewServeMux(),
+		failed: make(chan error, 2), stopping: make(chan struct{}),
+	}
+	if err := a.startTracing(); err != nil {
+		return nil, err
+	}
 	hosts := o.Hosts
 	if o.Config.PublicURL != nil {
 		hosts = append(slices.Clone(hosts), o.Config.PublicURL.Hostname())
 	}
 	a.public = server.New(server.Options{
 		Name: "public", Listen: o.Config.Listen, Mux: a.mux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, TrustedProxies: o.Config.TrustedProxies, CheckHost: o.Dev, Hosts: hosts,
-		CertFile: o.Config.TLSCertFile, KeyFile: o.Config.TLSKeyFile,
+		CertFile: o.Config.TLSCertFile, KeyFile: o.Config.TLSKeyFile, Tracer: a.tracer,
 	})
 	a.ops = server.New(server.Options{
 		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,

@@ -62,8 +62,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "watch", worker.NewWatch(worker.WatchOptions{Pipeline: db.Pipeline, River: river, Log: log, Metrics: metrics})); err != nil {
 		return err
 	}
-	node, err := a.startNode(ctx, db, river, keeper, metrics) // it takes over what its killed predecessor left before River begins
-	if err != nil {
+	if err := a.startNode(ctx, db, river, keeper, metrics); err != nil { // it takes over what its killed predecessor left before River begins
 		return err
 	}
 
@@ -87,7 +86,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "meter", usage); err != nil {
 		return err
 	}
-	appender := publish.NewAppender(publish.Options{Append: db.Pipeline.Append, Metrics: metrics, Log: log})
+	appender := publish.NewAppender(publish.Options{Append: db.Pipeline.Append, Metrics: metrics, Log: log, Tracer: a.tracer})
 	if err := a.start(ctx, "appender", appender); err != nil {
 		return err
 	}
@@ -100,11 +99,11 @@ func (a *App) setup(ctx context.Context) error {
 	// The roles.
 	roles := o.Config.Roles
 	if roles.Worker {
-		if err := a.startWorker(ctx, workerParts{db: db, river: river, tenants: tenants, appender: appender, usage: usage, metrics: metrics, node: node}); err != nil {
+		if err := a.startWorker(ctx, workerParts{db: db, river: river, tenants: tenants, appender: appender, usage: usage, metrics: metrics}); err != nil {
 			return err
 		}
 	}
-	intake := ingest.NewIntake(ingest.IntakeOptions{Insert: db.Pipeline.InsertEvents, Keeper: keeper, Metrics: metrics, Log: log})
+	intake := ingest.NewIntake(ingest.IntakeOptions{Insert: db.Pipeline.InsertEvents, Keeper: keeper, Metrics: metrics, Log: log, Tracer: a.tracer})
 	if err := a.start(ctx, "intake", intake); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/directory"
@@ -24,22 +23,17 @@ type workerParts struct {
 	appender *publish.Appender
 	usage    *meter.Meter
 	metrics  prometheus.Registerer
-	node     string // its id
 }
 
-// startNode makes this process known to the others, by its roles, and returns the id that it has among them.
-func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River, keeper *secret.Keeper, metrics prometheus.Registerer) (id string, err error) {
+// startNode makes this process known to the others, by its roles.
+func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River, keeper *secret.Keeper, metrics prometheus.Registerer) error {
 	keys, err := keyset.Of(keeper)
 	if err != nil {
-		return "", err
+		return err
 	}
-	id = a.o.NodeID
-	if id == "" {
-		id = uuid.NewString()
-	}
-	return id, a.start(ctx, "node", worker.NewNode(worker.NodeOptions{
+	return a.start(ctx, "node", worker.NewNode(worker.NodeOptions{
 		Pipeline: db.Pipeline, River: river, Log: a.o.Log, Metrics: metrics, Mine: a.o.NodeID != "",
-		Self: store.Node{ID: id, Roles: strings.Split(a.o.Config.Roles.String(), ","), Version: a.o.Version, Keyset: keys},
+		Self: store.Node{ID: a.nodeID, Roles: strings.Split(a.o.Config.Roles.String(), ","), Version: a.o.Version, Keyset: keys},
 	}))
 }
 
@@ -47,12 +41,12 @@ func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River
 func (a *App) startWorker(ctx context.Context, p workerParts) error {
 	w := worker.New(worker.Options{
 		Pipeline: p.db.Pipeline, River: p.river, Directory: p.tenants, Appender: p.appender, Meter: p.usage,
-		Log: a.o.Log, Metrics: p.metrics, Retention: a.o.Config.Retention,
+		Log: a.o.Log, Metrics: p.metrics, Tracer: a.tracer, Retention: a.o.Config.Retention,
 	})
 	if err := a.start(ctx, "worker", w); err != nil {
 		return err
 	}
-	client, err := newRiver(p.river.Pool(), p.node, w, a.o.Log)
+	client, err := newRiver(p.river.Pool(), a.nodeID, w, a.o.Log)
 	if err != nil {
 		return err
 	}

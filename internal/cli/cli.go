@@ -16,6 +16,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/problem"
 	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
@@ -181,7 +182,7 @@ func program(env Env) string { return filepath.Base(env.Args[0]) }
 
 // logger is the process's logger, as the environment wants it.
 func logger(env Env, c config.Config) *slog.Logger {
-	return telemetry.NewLogger(telemetry.LogOptions{Output: env.Stderr, Level: c.LogLevel, Format: c.LogFormat})
+	return telemetry.NewLogger(telemetry.LogOptions{Output: env.Stderr, Level: c.LogLevel, Format: c.LogFormat, RequestID: problem.RequestID})
 }
 
 // config is what the environment says to dev and to what speaks to a hub.

@@ -38,6 +38,7 @@ type Config struct {
 
 	LogLevel  slog.Level
 	LogFormat string // auto, text or json
+	Tracing   Tracing
 
 	DataDir  string
 	Postgres string        // where dev takes Postgres from: auto, system or npm

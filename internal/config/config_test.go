@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -40,7 +41,7 @@ func TestLoad_Defaults(t *testing.T) {
 		DataDir:             ".tributary",
 		Postgres:            "auto",
 	}
-	if diff := cmp.Diff(want, got, plain); diff != "" {
+	if diff := cmp.Diff(want, got, plain, cmpopts.IgnoreUnexported(config.Tracing{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -72,7 +73,15 @@ func TestLoad_Everything(t *testing.T) {
 		"TRIBUTARY_URL=http://127.0.0.1:8080",
 		"TRIBUTARY_TENANT=acme",
 		"TRIBUTARY_API_KEY=trb_x",
-		"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318",
+		"OTEL_EXPORTER_OTLP_HEADERS=api-key=a%20key, x=y",
+		"OTEL_EXPORTER_OTLP_COMPRESSION=gzip",
+		"OTEL_EXPORTER_OTLP_TIMEOUT=2500",
+		"OTEL_TRACES_SAMPLER=parentbased_traceidratio",
+		"OTEL_TRACES_SAMPLER_ARG=0.25",
+		"OTEL_RESOURCE_ATTRIBUTES=service.name=other,deployment.environment.name=production",
+		"OTEL_SERVICE_NAME=hub",
+		"OTEL_METRICS_EXPORTER=prometheus",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,13 +109,19 @@ func TestLoad_Everything(t *testing.T) {
 		EgressAllow: []string{"idp.internal:8443", "10.0.0.0/8:443", "[fd00::/8]:443"},
 		LogLevel:    slog.LevelDebug,
 		LogFormat:   "json",
-		DataDir:     "/var/lib/tributary",
-		Postgres:    "npm",
-		URL:         &url.URL{Scheme: "http", Host: "127.0.0.1:8080"},
-		Tenant:      "acme",
-		APIKey:      secret.New("trb_x"),
+		Tracing: config.Tracing{
+			Endpoint: &url.URL{Scheme: "http", Host: "collector:4318", Path: "/v1/traces"},
+			Headers:  map[string]secret.String{"api-key": secret.New("a key"), "x": secret.New("y")},
+			Gzip:     true, Timeout: 2500 * time.Millisecond, Sampler: "parentbased_traceidratio", Ratio: 0.25,
+			Attributes: map[string]string{"service.name": "hub", "deployment.environment.name": "production"},
+		},
+		DataDir:  "/var/lib/tributary",
+		Postgres: "npm",
+		URL:      &url.URL{Scheme: "http", Host: "127.0.0.1:8080"},
+		Tenant:   "acme",
+		APIKey:   secret.New("trb_x"),
 	}
-	if diff := cmp.Diff(want, got, plain, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, plain, cmpopts.IgnoreUnexported(config.Tracing{}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -316,6 +331,7 @@ func TestConfig_ShowsNoSecret(t *testing.T) {
 	c, err := config.Load([]string{
 		"TRIBUTARY_DATABASE_URL=postgres://login:c4n4ry@db.internal:5432/hub?sslpassword=c4n4ry",
 		"TRIBUTARY_DIRECT_DATABASE_URL=postgres://login:c4n4ry@/hub?host=/run/pg&password=c4n4ry",
+		"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer c4n4ry",
 		"TRIBUTARY_KEYSET=c4n4ry", "TRIBUTARY_API_KEY=trb_c4n4ry", "TRIBUTARY_TENANT=acme", "TRIBUTARY_LIMIT_CONNECTIONS=7",
 	})
 	if err != nil {
@@ -338,7 +354,8 @@ func TestConfig_ShowsNoSecret(t *testing.T) {
 	}
 	for _, line := range []string{
 		"TRIBUTARY_DATABASE_URL=postgres://db.internal:5432/hub\n", "TRIBUTARY_DIRECT_DATABASE_URL=postgres://[/run/pg]/hub\n",
-		"TRIBUTARY_KEYSET=REDACTED\n", "TRIBUTARY_API_KEY=REDACTED\n", "TRIBUTARY_TENANT=acme\n", "TRIBUTARY_LIMIT_CONNECTIONS=7\n", "TRIBUTARY_LIMIT_ROUTES=200\n",
+		"TRIBUTARY_KEYSET=REDACTED\n", "TRIBUTARY_API_KEY=REDACTED\n", "TRIBUTARY_TENANT=acme\n", "TRIBUTARY_LIMIT_CONNECTIONS=7\n", "OTEL_EXPORTER_OTLP_HEADERS=REDACTED\n",
+		"TRIBUTARY_LIMIT_ROUTES=200\n",
 	} {
 		if !strings.Contains(c.String(), line) {
 			t.Errorf("%q is missing in %s", line, c)
@@ -382,7 +399,7 @@ func TestVariables(t *testing.T) {
 			secrets = append(secrets, name)
 		}
 	}
-	want := []string{"TRIBUTARY_DATABASE_URL", "TRIBUTARY_DIRECT_DATABASE_URL", "TRIBUTARY_OWNER_DATABASE_URL", "TRIBUTARY_KEYSET", "TRIBUTARY_API_KEY"}
+	want := []string{"TRIBUTARY_DATABASE_URL", "TRIBUTARY_DIRECT_DATABASE_URL", "TRIBUTARY_OWNER_DATABASE_URL", "TRIBUTARY_KEYSET", "TRIBUTARY_API_KEY", "OTEL_EXPORTER_OTLP_HEADERS"}
 	if diff := cmp.Diff(want, secrets); diff != "" {
 		t.Error(diff)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -56,11 +57,14 @@ func LoadService(environ []string) (Config, error) {
 func load(from *source, environ []string) (Config, error) {
 	from.checkNames(environ)
 	var env environment
-	if err := envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &env, Lookuper: from}); err != nil {
+	var traced tracingEnvironment
+	if err := errors.Join(envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &env, Lookuper: from}),
+		envconfig.ProcessWith(context.Background(), &envconfig.Config{Target: &traced, Lookuper: from})); err != nil {
 		return Config{}, fmt.Errorf("read the environment: %w", err) // a fault of our table: it takes any text
 	}
 	c := from.problems.parse(from, env)
 	c.Limits = from.problems.limits(from)
+	c.Tracing = from.problems.tracing(traced)
 	return c, nil
 }
 

@@ -45,6 +45,7 @@ func (c Config) Settings() []Setting {
 		{"TRIBUTARY_TENANT", c.Tenant},
 		{"TRIBUTARY_API_KEY", hidden(c.APIKey)},
 	}
+	all = append(all, c.Tracing.settings()...)
 	for _, limit := range c.Limits.Fields() {
 		all = append(all, Setting{limitName(limit), number(*limit.Value)})
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -56,7 +57,7 @@ const limitPrefix = "TRIBUTARY_LIMIT_"
 // Variables lists every name that the hub reads, in the order of the documentation.
 func Variables() []Variable {
 	var all []Variable
-	for field := range reflect.TypeFor[environment]().Fields() {
+	for _, field := range slices.Concat(fieldsOf[environment](), fieldsOf[tracingEnvironment]()) {
 		name, value, _ := strings.Cut(field.Tag.Get("env"), ", default=")
 		if shown := field.Tag.Get("shown"); shown != "" {
 			value = shown
@@ -74,5 +75,7 @@ func Variables() []Variable {
 	}
 	return all
 }
+
+func fieldsOf[T any]() []reflect.StructField { return slices.Collect(reflect.TypeFor[T]().Fields()) }
 
 func limitName(l hub.NamedLimit) string { return limitPrefix + strings.ToUpper(l.Name) }

@@ -271,7 +271,7 @@ func TestPages_NameWhatThereIs(t *testing.T) {
 				t.Errorf("%s: there is no command %s", at, match[1])
 			}
 		}
-		for _, name := range regexp.MustCompile(`\bTRIBUTARY_[A-Z_]+`).FindAllString(text, -1) {
+		for _, name := range regexp.MustCompile(`\b(TRIBUTARY|OTEL)_[A-Z_]+`).FindAllString(text, -1) {
 			if !known[name] {
 				t.Errorf("%s: there is no variable %s", at, name)
 			}

@@ -23,6 +23,7 @@ type Event struct {
 	Original   []byte      // the raw bytes where Body is without a credential; on its way in only
 	SealedBody []byte      // Original, sealed, as it is stored; nil where Body is the raw bytes
 	Dedup      Dedup
+	Trace      string // the traceparent of the step that commits it; "" where nothing is traced; on its way in only
 }
 
 // Dedup says what makes a webhook the same as another. The zero value: it is like no other.

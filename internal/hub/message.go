@@ -58,6 +58,7 @@ type Unit struct {
 	Tenant   TenantID
 	Outcome  Outcome
 	Messages []Message
+	Trace    string // the traceparent of the step that appends it; "" where nothing is traced
 }
 
 // Placed says where a unit's messages stand in the log.

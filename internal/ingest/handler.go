@@ -13,6 +13,8 @@ import (
 	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/problem"
 	"github.com/tributary-hub/tributary/internal/provider"
+	"github.com/tributary-hub/tributary/internal/server"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // Handler serves /in/{token}.
@@ -48,6 +50,8 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 	if err != nil {
 		return answer{}, err
 	}
+	facts := server.FactsOf(ctx)
+	facts.Tenant, facts.Endpoint = ep.Tenant.ID, ep.ID
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return answer{}, hub.Errorf(hub.MethodNotAllowed, "webhooks are posted")
@@ -65,6 +69,7 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 	if err != nil {
 		return answer{}, err
 	}
+	facts.Cause = verdict.Cause
 	h.notes.used(ep, verdict, arrived)
 	switch {
 	case verdict.Handshake != nil:
@@ -85,6 +90,7 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 	if err != nil {
 		return answer{}, fmt.Errorf("commit event: %w", err)
 	}
+	facts.Event = receipt.Event
 	h.meter.Received(ep.Tenant.ID, receipt.Duplicate)
 	return answerEvent(receipt), nil
 }
@@ -120,6 +126,14 @@ func refusal(ep *directory.Endpoint) error {
 // verify judges the request by the secrets that are known here, and where none fits, by those that Postgres has. A
 // secret that does not open makes a mismatch our fault.
 func (h *Handler) verify(ctx context.Context, ep *directory.Endpoint, r *http.Request, body []byte, at time.Time) (*directory.Endpoint, provider.Verdict, error) {
+	ctx, span := telemetry.Begin(ctx, "verify webhook")
+	defer span.End()
+	ep, verdict, err := h.judge(ctx, ep, r, body, at)
+	telemetry.Fail(span, err)
+	return ep, verdict, err
+}
+
+func (h *Handler) judge(ctx context.Context, ep *directory.Endpoint, r *http.Request, body []byte, at time.Time) (*directory.Endpoint, provider.Verdict, error) {
 	verdict := ep.Provider.Verify(requestOf(ep, r, body, at))
 	if verdict.Fault != nil {
 		return nil, provider.Verdict{}, verdict.Fault

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +14,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/provider"
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // InsertFunc commits events in one transaction; store.Pipeline.InsertEvents is the one there is, and tests of
@@ -27,6 +27,7 @@ type IntakeOptions struct {
 	Keeper  *secret.Keeper        // required: seals headers that carry credentials
 	Metrics prometheus.Registerer // required
 	Log     *slog.Logger          // required
+	Tracer  *telemetry.Tracer     // of flushes; nil: none is traced
 }
 
 // An Intake commits events: callers each wait for their own receipt while one transaction serves many.
@@ -37,7 +38,7 @@ type Intake struct {
 	metrics intakeMetrics
 	keeper  *secret.Keeper
 	log     *slog.Logger
-	failing atomic.Bool // by a fault of ours, and told
+	failing telemetry.Stretch // by a fault of ours
 }
 
 // The bounds of the intake. A full queue is 503: the provider keeps the webhook and comes again.
@@ -63,8 +64,11 @@ func NewIntake(o IntakeOptions) *Intake {
 			o.Log.ErrorContext(ctx, "committing panicked", "error", p, "stack", string(p.Stack))
 		},
 	}, func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
+		ctx, span := o.Tracer.Flush(ctx, "insert events", len(events), func(i int) string { return events[i].Trace })
+		defer span.End()
 		began := time.Now()
 		receipts, err := o.Insert(ctx, events)
+		telemetry.Fail(span, err)
 		i.metrics.flushed(receipts, len(events), err, time.Since(began))
 		i.tell(ctx, len(events), err)
 		return receipts, err
@@ -78,6 +82,15 @@ func NewIntake(o IntakeOptions) *Intake {
 // seal or the database does not take it: the event may have been committed all the same, and the sender's retry is
 // told of a duplicate.
 func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
+	ctx, span := telemetry.Begin(ctx, "commit event")
+	defer span.End()
+	e.Trace = telemetry.Traceparent(ctx)
+	receipt, err := i.commit(ctx, e)
+	telemetry.Fail(span, err)
+	return receipt, err
+}
+
+func (i *Intake) commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 	if err := i.seal(&e); err != nil {
 		i.log.ErrorContext(ctx, "event not sealed", "event", e.ID, "error", err)
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the event's credentials cannot be sealed")
@@ -103,12 +116,12 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 func (i *Intake) tell(ctx context.Context, events int, err error) {
 	switch {
 	case err == nil:
-		if i.failing.CompareAndSwap(true, false) {
+		if i.failing.Ends() {
 			i.log.InfoContext(ctx, "events are committed again")
 		}
 	case !store.IsOurs(err):
 		i.log.WarnContext(ctx, "events not committed", "events", events, "error", err)
-	case i.failing.CompareAndSwap(false, true):
+	case i.failing.Begins():
 		i.log.ErrorContext(ctx, "events cannot be committed, and are refused", "error", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package job has the arguments and kinds of the hub's River jobs. Arguments carry ids only: what a job works on
-// is read when it runs, as its tenant.
+// Package job has the arguments and kinds of the hub's River jobs. Arguments carry ids only, that of a trace among
+// them: what a job works on is read when it runs, as its tenant.
 package job
 
 import (
@@ -29,6 +29,9 @@ type RouteEvent struct {
 	Tenant hub.TenantID `json:"tenant"`
 	Event  hub.EventID  `json:"event"`
 	Run    hub.RunID    `json:"run,omitzero"`
+
+	// Traceparent names the span that enqueued it, in the form of W3C's header, where that was traced.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
 // Kind names the job in River's table.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +14,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/groupcommit"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // AppendFunc adds units in one statement; store.Pipeline.Append is the one there is, and tests of batches stand
@@ -26,6 +26,7 @@ type Options struct {
 	Append  AppendFunc            // required
 	Metrics prometheus.Registerer // required
 	Log     *slog.Logger          // required
+	Tracer  *telemetry.Tracer     // of flushes; nil: none is traced
 }
 
 // An Appender adds units to their tenants' logs. A flush takes tenants in turn, so that a loud one does not hold up
@@ -33,7 +34,7 @@ type Options struct {
 type Appender struct {
 	group   *groupcommit.Group[hub.Unit, hub.Placed]
 	metrics metrics
-	failing atomic.Bool // by a fault of ours, and told
+	failing telemetry.Stretch // by a fault of ours
 }
 
 // The bounds of one flush: 100 units took 6 ms when measured.
@@ -59,8 +60,11 @@ func NewAppender(o Options) *Appender {
 			o.Log.ErrorContext(ctx, "appending panicked", "error", p, "stack", string(p.Stack))
 		},
 	}, func(ctx context.Context, units []hub.Unit) ([]hub.Placed, error) {
+		ctx, span := o.Tracer.Flush(ctx, "append units", len(units), func(i int) string { return units[i].Trace })
+		defer span.End()
 		began := time.Now()
 		placed, err := o.Append(ctx, units)
+		telemetry.Fail(span, err)
 		a.metrics.flushed(units, placed, err, time.Since(began))
 		a.tell(ctx, o.Log, err)
 		return placed, err
@@ -72,6 +76,15 @@ func NewAppender(o Options) *Appender {
 // Append adds the unit and says where its messages stand. hub.Unavailable where the queue is full, or the database
 // does not answer before ctx ends: then a unit of an event may be tried again, since its working passes once.
 func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
+	ctx, span := telemetry.Begin(ctx, "append messages")
+	defer span.End()
+	u.Trace = telemetry.Traceparent(ctx)
+	placed, err := a.append(ctx, u)
+	telemetry.Fail(span, err)
+	return placed, err
+}
+
+func (a *Appender) append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
 	began := time.Now()
 	placed, err := a.group.Do(ctx, u)
 	switch {
@@ -91,9 +104,9 @@ func (a *Appender) Append(ctx context.Context, u hub.Unit) (hub.Placed, error) {
 // tell logs that nothing can be appended, once for each stretch: who has it appended tries again and again.
 func (a *Appender) tell(ctx context.Context, log *slog.Logger, err error) {
 	switch {
-	case err == nil && a.failing.CompareAndSwap(true, false):
+	case err == nil && a.failing.Ends():
 		log.InfoContext(ctx, "messages are appended again")
-	case store.IsOurs(err) && a.failing.CompareAndSwap(false, true):
+	case store.IsOurs(err) && a.failing.Begins():
 		log.ErrorContext(ctx, "messages cannot be appended, and wait", "error", err)
 	}
 }

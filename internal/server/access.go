@@ -8,6 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
 )
@@ -17,40 +21,76 @@ import (
 type access struct {
 	began    time.Time
 	route    string // the mux's pattern; "" where none fits
-	method   string
+	method   string // as knownMethod has it
 	client   netip.Addr
 	problem  *problem.Record
+	span     trace.Span // of the request; one that does nothing where it is not traced
+	facts    Facts
 	aborted  bool
 	panicked string
 	stack    string
 }
 
-// write leaves the one record of a request: our own faults as errors, passing ones as warnings, and probes that
-// succeed only for whoever debugs.
-func (s *Server) write(ctx context.Context, a access, w *response) {
+// isProbe says whether the request is one that comes every few seconds and asks how we are.
+func (a *access) isProbe() bool {
+	return strings.Contains(a.route, "/healthz") || strings.Contains(a.route, "/metrics")
+}
+
+// pathOf is a mux's pattern without its method.
+func pathOf(pattern string) string {
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		return path
+	}
+	return pattern
+}
+
+// endSpan ends the request's span with what came of it: ids, status and code.
+func (a *access) endSpan(w *response) {
+	if !a.span.IsRecording() {
+		return
+	}
+	status := w.result()
+	a.span.SetAttributes(append(attributes(a.facts.attrs()), attribute.Int("http.response.status_code", status))...)
+	if err := a.problem.Err(); err != nil {
+		a.span.SetAttributes(attribute.String("error.type", string(hub.CodeOf(err))))
+	}
+	if status >= 500 || a.aborted {
+		a.span.SetStatus(codes.Error, "")
+	}
+	a.span.End()
+}
+
+// write leaves the one record of a request: faults of ours as errors, and probes that succeed only for whoever
+// debugs. What passes is no more than told: while Postgres is away each webhook is answered 503, and what the reason
+// is says once whoever met it.
+func (s *Server) write(ctx context.Context, a *access, w *response) {
 	level := slog.LevelInfo
 	status := w.result()
 	switch {
 	case a.panicked != "", status >= 500 && status != http.StatusServiceUnavailable:
 		level = slog.LevelError
-	case status == http.StatusServiceUnavailable:
-		level = slog.LevelWarn
-	case strings.Contains(a.route, "/healthz"), strings.Contains(a.route, "/metrics"):
+	case a.isProbe() && status < 500:
 		level = slog.LevelDebug
+	case strings.Contains(a.route, "/healthz/ready"): // the operator's, every few seconds, and it says what is wrong
+		level = slog.LevelWarn
 	}
 	if !s.log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 20)
 	attrs = append(attrs,
 		slog.String("route", a.route),
-		slog.String("method", knownMethod(a.method)),
+		slog.String("method", a.method),
 		slog.Int("status", status),
 		slog.Int64("bytes", w.bytes),
 		slog.Float64("duration_ms", float64(time.Since(a.began).Microseconds())/1000),
 		slog.String("request_id", a.problem.RequestID),
 		slog.String("client", a.client.String()),
 	)
+	attrs = append(attrs, a.facts.attrs()...)
+	if c := a.span.SpanContext(); c.IsSampled() {
+		attrs = append(attrs, slog.String("trace_id", c.TraceID().String()))
+	}
 	if err := a.problem.Err(); err != nil {
 		attrs = append(attrs, slog.String("code", string(hub.CodeOf(err))))
 		if status >= 500 || level == slog.LevelError {

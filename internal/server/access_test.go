@@ -53,7 +53,7 @@ func TestAccessRecord(t *testing.T) {
 		{"made-up method", canary, "/silent", map[string]any{"level": "INFO", "route": "", "method": "other", "status": 405.0, "code": "method_not_allowed"}},
 		{"object not found", "GET", "/v1/things/" + canary, map[string]any{"level": "INFO", "route": "GET /v1/things/{id}", "status": 404.0, "code": "not_found"}},
 		{"our fault", "GET", "/fault", map[string]any{"level": "ERROR", "route": "GET /fault", "status": 500.0, "code": "internal", "error": "read thing: dial: refused"}},
-		{"a passing fault", "GET", "/busy", map[string]any{"level": "WARN", "route": "GET /busy", "status": 503.0, "code": "unavailable", "error": "unavailable: the queue is full"}},
+		{"a passing fault", "GET", "/busy", map[string]any{"level": "INFO", "route": "GET /busy", "status": 503.0, "code": "unavailable", "error": "unavailable: the queue is full"}},
 		{"panic with a text", "GET", "/panic", map[string]any{"level": "ERROR", "route": "GET /panic", "status": 500.0, "code": "internal", "error": "handler panicked: string", "panic": "string"}},
 		{"nothing written", "GET", "/silent", map[string]any{"level": "INFO", "route": "GET /silent", "status": 200.0, "bytes": 0.0}},
 		{"probe", "GET", "/healthz", map[string]any{"level": "DEBUG", "route": "GET /healthz", "status": 200.0, "bytes": 0.0}},

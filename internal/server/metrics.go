@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,16 +41,13 @@ func newMetrics(r prometheus.Registerer, name string) *metrics {
 }
 
 // answered counts a request. The labels are bounded: patterns are the mux's own, methods those that HTTP has.
-func (m *metrics) answered(a access, w *response) {
+func (m *metrics) answered(a *access, w *response) {
 	m.inFlight.Dec()
-	route := a.route
-	if _, path, ok := strings.Cut(route, " "); ok { // the method is a label of its own
-		route = path
-	}
+	route := pathOf(a.route) // the method is a label of its own
 	if route == "" {
 		route = noRoute
 	}
-	m.requests.WithLabelValues(route, knownMethod(a.method), strconv.Itoa(w.result()/100)+"xx").Inc()
+	m.requests.WithLabelValues(route, a.method, strconv.Itoa(w.result()/100)+"xx").Inc()
 	m.seconds.WithLabelValues(route).Observe(time.Since(a.began).Seconds())
 }
 

@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
@@ -17,29 +18,31 @@ import (
 // ServeHTTP is the way of every request: it gets its id and its client, is served, and leaves one record.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	record := &problem.Record{RequestID: requestID(r)}
-	a := access{
+	a := &access{
 		began:   time.Now(),
-		method:  r.Method,
+		method:  knownMethod(r.Method),
 		client:  s.client(r),
 		problem: record,
+		span:    noop.Span{},
 	}
 	ctx := problem.WithRecord(r.Context(), record)
-	ctx = context.WithValue(ctx, clientKey{}, a.client)
+	ctx = context.WithValue(ctx, accessKey{}, a)
 	r = r.WithContext(ctx)
 	out := &response{ResponseWriter: w}
 	out.Header().Set("X-Request-Id", record.RequestID)
 
 	s.metrics.inFlight.Inc()
 	defer func() {
-		abort := s.recovered(recover(), out, r, &a)
+		abort := s.recovered(recover(), out, r, a)
 		s.metrics.answered(a, out)
+		a.endSpan(out)
 		s.write(ctx, a, out)
 		if abort {
 			panic(http.ErrAbortHandler) // net/http cuts the connection and says nothing
 		}
 		s.boundBody(out, r)
 	}()
-	s.route(out, r, &a)
+	s.route(out, r, a)
 }
 
 // route serves r, or says in a problem why it is not served.
@@ -60,6 +63,12 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, a *access) {
 	if pattern == "" {
 		refuse(w, r, handler)
 		return
+	}
+	if !a.isProbe() {
+		var ctx context.Context
+		if ctx, a.span = s.tracer.Request(r.Context(), a.method, pathOf(pattern)); a.span.IsRecording() {
+			r = r.WithContext(ctx)
+		}
 	}
 	s.mux.ServeHTTP(w, r) // not handler's: only the mux that serves gives r its path values
 }
@@ -132,13 +141,4 @@ func requestID(r *http.Request) string {
 		return ids[0]
 	}
 	return hub.NewID[hub.RequestID]().String()
-}
-
-type clientKey struct{}
-
-// ClientAddr is the address of the client that sent the request which ctx belongs to, behind the trusted proxies;
-// the zero Addr outside of a request.
-func ClientAddr(ctx context.Context) netip.Addr {
-	addr, _ := ctx.Value(clientKey{}).(netip.Addr)
-	return addr
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // Options of one server.
@@ -31,6 +33,8 @@ type Options struct {
 
 	CertFile string // of a certificate in PEM, and KeyFile of its key; without them the port speaks plain HTTP
 	KeyFile  string
+
+	Tracer *telemetry.Tracer // of requests that a route fits, probes excepted; nil: none is traced
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; none by default
 	CheckHost      bool           // serve only loopback names and Hosts, but for /in/; default any
@@ -54,6 +58,7 @@ type Server struct {
 	mux       *http.ServeMux
 	log       *slog.Logger
 	metrics   *metrics
+	tracer    *telemetry.Tracer
 	proxies   []netip.Prefix
 	hosts     map[string]bool // nil: any
 	drainTime time.Duration
@@ -85,6 +90,7 @@ func New(o Options) *Server {
 		mux:       o.Mux,
 		log:       o.Log.With("server", o.Name),
 		metrics:   newMetrics(o.Metrics, o.Name),
+		tracer:    o.Tracer,
 		proxies:   o.TrustedProxies,
 		drainTime: o.ReadHeaderTimeout,
 		certFile:  o.CertFile,

@@ -118,7 +118,7 @@ func (p *Pipeline) enqueue(ctx context.Context, tx pgx.Tx, events []hub.Event, i
 	jobs := make([]river.InsertManyParams, 0, len(inserted))
 	for _, e := range events {
 		if inserted[e.ID] {
-			jobs = append(jobs, river.InsertManyParams{Args: job.RouteEvent{Tenant: e.Tenant, Event: e.ID}})
+			jobs = append(jobs, river.InsertManyParams{Args: job.RouteEvent{Tenant: e.Tenant, Event: e.ID, Traceparent: e.Trace}})
 		}
 	}
 	if len(jobs) == 0 {

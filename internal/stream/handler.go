@@ -15,6 +15,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/problem"
+	"github.com/tributary-hub/tributary/internal/server"
 )
 
 // Options of a Handler.
@@ -37,6 +38,7 @@ type Options struct {
 type Admission struct {
 	Tenant      hub.TenantID
 	Identity    string               // opaque; the same for the same tenant, issuer and subject
+	Key         hub.KeyID            // whose stream it is; zero: a subject's
 	Channels    []hub.ChannelPattern // what the stream covers
 	MaxChannels int                  // the tenant's channels_per_connection; zero: no limit
 	Expires     time.Time            // when the credential ends; zero: never
@@ -99,7 +101,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.streams.leave(s)
 	defer s.sub.Close()
-	s.serve(r.Context())
+	facts := server.FactsOf(r.Context())
+	facts.Tenant, facts.Connection, facts.Key = s.admission.Tenant, s.id, s.admission.Key
+	facts.Ended = s.serve(r.Context())
+	facts.Frames = s.frames
 }
 
 func errStopping() error { return hub.Errorf(hub.Unavailable, "this node is stopping") }

@@ -24,13 +24,14 @@ type stream struct {
 	sub       *feed.Subscription
 	out       *writer
 	warned    bool // hub.expiring was sent
+	frames    int  // written
 }
 
 // An ending says why a stream is over. Without a reason the client is gone, and there is nobody to tell.
 type ending struct{ reason frame.ByeReason }
 
-// serve writes until something ends the stream.
-func (s *stream) serve(ctx context.Context) {
+// serve writes until something ends the stream, and says what did: a reason of hub.bye, or gone.
+func (s *stream) serve(ctx context.Context) string {
 	s.metrics.open.Inc()
 	defer s.metrics.open.Dec()
 	s.counts = s.o.Meter.Connected(s.admission.Tenant)
@@ -46,11 +47,18 @@ func (s *stream) serve(ctx context.Context) {
 	end := s.run(ctx)
 	if end.reason == "" {
 		s.metrics.ended.WithLabelValues(gone).Inc()
-		return
+		return gone
 	}
 	s.metrics.ended.WithLabelValues(string(end.reason)).Inc()
-	s.metrics.frames.Inc()
+	s.wrote(1)
 	s.out.last(frame.Bye(end.reason, comeBack(end.reason, 0)))
+	return string(end.reason)
+}
+
+// wrote counts frames.
+func (s *stream) wrote(frames int) {
+	s.frames += frames
+	s.metrics.frames.Add(float64(frames))
 }
 
 func (s *stream) run(ctx context.Context) ending {
@@ -112,7 +120,7 @@ func (s *stream) begin() bool {
 	if s.out.begin(ready) != nil {
 		return false
 	}
-	s.metrics.frames.Inc()
+	s.wrote(1)
 	return true
 }
 
@@ -142,7 +150,7 @@ func (s *stream) send(ctx context.Context, live bool, frames ...*frame.Frame) (e
 		return end, true
 	}
 	written, err := s.out.write(frames...)
-	s.metrics.frames.Add(float64(written))
+	s.wrote(written)
 	messages := 0
 	var first time.Time
 	for _, f := range frames[:written] {

@@ -1,8 +1,9 @@
-// Package telemetry makes what a process tells its operator through: the logger and the registry of metrics. What
-// is logged and counted, and under which names, is decided where it happens.
+// Package telemetry makes what a process tells its operator through: the logger, the registry of metrics and the
+// tracer. What is logged, counted and traced, and under which names, is decided where it happens.
 package telemetry
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -20,16 +21,58 @@ type LogOptions struct {
 	Output io.Writer    // required; stderr, since stdout is data
 	Level  slog.Leveler // nil: info
 	Format string       // "": auto
+
+	RequestID func(context.Context) string // of the request that a line belongs to, "" for none; default: lines have no request
 }
 
 // NewLogger makes the process's logger. Whoever logs keeps secrets out of it; what slips through in a known form, or
 // under a name that promises one, is replaced by REDACTED all the same.
 func NewLogger(o LogOptions) *slog.Logger {
-	handler := &slog.HandlerOptions{Level: o.Level, ReplaceAttr: redactAttr}
+	options := &slog.HandlerOptions{Level: o.Level, ReplaceAttr: redactAttr}
+	var handler slog.Handler = slog.NewTextHandler(o.Output, options)
 	if o.Format == FormatJSON || o.Format != FormatText && !isTerminal(o.Output) {
-		return slog.New(slog.NewJSONHandler(o.Output, handler))
+		handler = slog.NewJSONHandler(o.Output, options)
 	}
-	return slog.New(slog.NewTextHandler(o.Output, handler))
+	if o.RequestID == nil {
+		o.RequestID = func(context.Context) string { return "" }
+	}
+	return slog.New(belonging{handler, o.RequestID})
+}
+
+// belonging adds to a line the request and the trace that it belongs to, by its context, unless the line names them.
+type belonging struct {
+	slog.Handler
+
+	requestID func(context.Context) string
+}
+
+// Handle passes the record on with what it belongs to.
+func (h belonging) Handle(ctx context.Context, r slog.Record) error {
+	for _, id := range []slog.Attr{slog.String("request_id", h.requestID(ctx)), slog.String("trace_id", TraceID(ctx))} {
+		if id.Value.String() != "" && !names(r, id.Key) {
+			r.AddAttrs(id)
+		}
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func names(r slog.Record, key string) bool {
+	found := false
+	r.Attrs(func(a slog.Attr) bool {
+		found = a.Key == key
+		return !found
+	})
+	return found
+}
+
+// WithAttrs keeps what a line belongs to.
+func (h belonging) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return belonging{h.Handler.WithAttrs(attrs), h.requestID}
+}
+
+// WithGroup keeps what a line belongs to.
+func (h belonging) WithGroup(name string) slog.Handler {
+	return belonging{h.Handler.WithGroup(name), h.requestID}
 }
 
 func isTerminal(w io.Writer) bool {

@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/job"
 	"github.com/tributary-hub/tributary/internal/routing"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // routeEvent works one event: it runs the tenant's routes and appends what they emit. The gate of the append makes
@@ -36,28 +39,52 @@ var errPanicked = errors.New("the working of the event panicked")
 // process stops; failed, to be tried again; given up, at the last attempt, when the outcome says so in the event's
 // trail.
 func (r *routeEvent) Work(ctx context.Context, j *river.Job[job.RouteEvent]) error {
+	ctx, span := r.w.o.Tracer.Continue(ctx, j.Args.Traceparent, "work event")
+	defer span.End()
 	began := time.Now()
 	r.w.metrics.running.Inc()
 	defer r.w.metrics.running.Dec()
 	err := r.work(ctx, j.Args)
 	r.w.metrics.working.Observe(time.Since(began).Seconds())
+	telemetry.Fail(span, err)
 	switch {
 	case err == nil:
 		r.w.metrics.done.Inc()
+		describe(span, j, "done")
 		return nil
 	case store.IsOurs(err), errors.Is(err, context.Canceled): // the process stops, others go on
 		r.w.metrics.snoozed.Inc()
+		describe(span, j, "snoozed")
 		return river.JobSnooze(snooze)
 	case j.Attempt < j.MaxAttempts:
 		r.w.metrics.failed.Inc()
+		describe(span, j, "failed")
 		return err
 	}
+	describe(span, j, "given_up")
 	r.w.o.Log.ErrorContext(ctx, "event given up", "tenant", j.Args.Tenant, "event", j.Args.Event, "error", err)
 	if _, gaveUp := r.w.giveUp(ctx, j.Args, reason(err)); gaveUp != nil {
 		return errors.Join(err, gaveUp) // the sweep finds it, and counts it
 	}
 	r.w.metrics.givenUp.Inc()
 	return err
+}
+
+// describe says in the span of a working which it was, and what came of it.
+func describe(span trace.Span, j *river.Job[job.RouteEvent], result string) {
+	if !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(
+		attribute.String("tributary.tenant", j.Args.Tenant.String()),
+		attribute.String("tributary.event", j.Args.Event.String()),
+		attribute.Int64("tributary.job", j.ID),
+		attribute.Int("tributary.attempt", j.Attempt),
+		attribute.String("tributary.result", result),
+	)
+	if !j.Args.Run.IsZero() {
+		span.SetAttributes(attribute.String("tributary.run", j.Args.Run.String()))
+	}
 }
 
 // work is the way of one event from its job to the log. A panic, of ours or of a library under a route, is this
@@ -80,7 +107,7 @@ func (r *routeEvent) work(ctx context.Context, args job.RouteEvent) (err error) 
 	if ep := tenant.Endpoint(event.Endpoint); ep != nil {
 		name = ep.Name
 	}
-	messages, outcome, err := routing.Work(ctx, tenant.Routes, routing.NewInput(&event.Event, name))
+	messages, outcome, err := route(ctx, tenant, &event.Event, name)
 	if err != nil {
 		return err // recording it would end the event's working with routes that did nothing wrong
 	}
@@ -98,6 +125,18 @@ func (r *routeEvent) work(ctx context.Context, args job.RouteEvent) (err error) 
 	return nil
 }
 
+// route runs the tenant's routes.
+func route(ctx context.Context, tenant *directory.Tenant, event *hub.Event, endpoint string) ([]hub.Message, hub.Outcome, error) {
+	ctx, span := telemetry.Begin(ctx, "run routes")
+	defer span.End()
+	messages, outcome, err := routing.Work(ctx, tenant.Routes, routing.NewInput(event, endpoint))
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int("tributary.messages", len(messages)), attribute.String("tributary.outcome", string(outcome.State)))
+	}
+	telemetry.Fail(span, err)
+	return messages, outcome, err
+}
+
 // panicText is what a log may have of a panic's value: the runtime's own texts name types and numbers, any other may
 // hold what is in the event.
 func panicText(p any) string {
@@ -111,6 +150,8 @@ func panicText(p any) string {
 // It may take half of the working's time, so that routes which run out of time have had some. hub.NotFound where the
 // event or its tenant is gone, hub.Unavailable where the time is up: that says nothing about the event.
 func (w *Worker) load(ctx context.Context, args job.RouteEvent) (store.WorkEvent, *directory.Tenant, error) {
+	ctx, span := telemetry.Begin(ctx, "load event")
+	defer span.End()
 	ctx, cancel := context.WithTimeout(ctx, w.workingTime/2)
 	defer cancel()
 	event, err := w.loader.Do(ctx, store.EventRef{Tenant: args.Tenant, Event: args.Event})
@@ -124,6 +165,7 @@ func (w *Worker) load(ctx context.Context, args job.RouteEvent) (store.WorkEvent
 	if ctx.Err() != nil && hub.CodeOf(err) != hub.NotFound {
 		err = hub.Errorf(hub.Unavailable, "the event and its routes were not read in time")
 	}
+	telemetry.Fail(span, err)
 	if err != nil {
 		return store.WorkEvent{}, nil, fmt.Errorf("load event: %w", err)
 	}

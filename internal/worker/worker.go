@@ -17,9 +17,10 @@ import (
 	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/publish"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
-// Options of a Worker; all are required but Now.
+// Options of a Worker; all are required but Now and Tracer.
 type Options struct {
 	Pipeline  *store.Pipeline
 	River     *store.River
@@ -28,8 +29,9 @@ type Options struct {
 	Meter     *meter.Meter
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer
-	Retention time.Duration    // of events and messages, whole days
-	Now       func() time.Time // default time.Now
+	Retention time.Duration     // of events and messages, whole days
+	Now       func() time.Time  // default time.Now
+	Tracer    *telemetry.Tracer // of workings whose webhook was traced; nil: none is
 }
 
 // A Worker holds what the jobs share.
