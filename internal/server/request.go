@@ -65,8 +65,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, a *access) {
 		return
 	}
 	if !a.isProbe() {
-		var ctx context.Context
-		if ctx, a.span = s.tracer.Request(r.Context(), a.method, pathOf(pattern)); a.span.IsRecording() {
+		ctx, span := s.tracer.Request(r.Context(), a.method, pathOf(pattern))
+		if a.span = span; span.IsRecording() {
 			r = r.WithContext(ctx)
 		}
 	}

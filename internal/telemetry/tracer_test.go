@@ -62,8 +62,7 @@ func TestTracer_OneTrace(t *testing.T) {
 	ctx, request := first.Request(t.Context(), "POST", "/in/{token}")
 	waiting, wait := telemetry.Begin(ctx, "wait")
 	carried := telemetry.Traceparent(waiting)
-	_, other := first.Request(ctx, "POST", "/in/{token}")
-	otherCtx, _ := first.Request(t.Context(), "POST", "/in/{token}")
+	otherCtx, other := first.Request(t.Context(), "POST", "/in/{token}")
 	callers := []string{"", carried, telemetry.Traceparent(otherCtx), "nonsense"}
 	_, flush := first.Flush(t.Context(), "flush", len(callers), func(i int) string { return callers[i] })
 	telemetry.Fail(flush, hub.Errorf(hub.Unavailable, "the database at 10.0.0.1 does not answer"))
