@@ -168,20 +168,15 @@ func examine(ctx context.Context, s *subject) []Finding {
 			case err == nil:
 				f.State, f.Detail = OK, detail
 			case c.minor:
-				f.State, f.Detail, f.Remedy = Warning, said(err), c.remedy
+				f.State, f.Detail, f.Remedy = Warning, hub.Plain(err), c.remedy
 			default:
-				f.State, f.Detail, f.Remedy = Failed, said(err), c.remedy
+				f.State, f.Detail, f.Remedy = Failed, hub.Plain(err), c.remedy
 			}
 			held[c.name] = err == nil
 		}
 		findings = append(findings, f)
 	}
 	return findings
-}
-
-// said is an error in words for an operator: without the codes that are for programs.
-func said(err error) string {
-	return strings.ReplaceAll(strings.ReplaceAll(err.Error(), string(hub.Unavailable)+": ", ""), string(hub.Invalid)+": ", "")
 }
 
 // A Refusal is why a process does not start: the findings that failed.

@@ -139,7 +139,7 @@ func report(env Env, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", program(env), message(err))
+	_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", program(env), hub.Plain(err))
 	if _, ok := errors.AsType[usageError](err); ok || hub.CodeOf(err) == hub.Invalid {
 		return exitUsage
 	}
@@ -147,15 +147,6 @@ func report(env Env, err error) int {
 		return exitUsage
 	}
 	return exitFailed
-}
-
-// message is an error without the codes that are for programs.
-func message(err error) string {
-	text := err.Error()
-	if coded, ok := errors.AsType[*hub.Error](err); ok {
-		text = strings.Replace(text, coded.Error(), coded.Message, 1)
-	}
-	return text
 }
 
 // A usageError is a command line that was not understood.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/cli"
 	"github.com/tributary-hub/tributary/internal/dev"
+	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -39,7 +41,15 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PG_BINDIR", os.Getenv("PG_BINDIR"))
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"ready": ready},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"ready":   ready,
+			"serving": serving,
+			"database": func(ts *testscript.TestScript, _ bool, _ []string) {
+				db := storetest.New(t, storetest.Bare())
+				ts.Setenv("OWNER", db.OwnerURL)
+				ts.Setenv("LOGIN", db.URL)
+			},
+		},
 	})
 }
 
@@ -62,6 +72,22 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("no hub of %s serves after a minute", dir)
+}
+
+// serving waits until the process of the script that serves says where.
+func serving(ts *testscript.TestScript, _ bool, _ []string) {
+	addresses := regexp.MustCompile(`"msg":"serving".*"listen":"([^"]*)","ops_listen":"([^"]*)"`)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		log, err := os.ReadFile(ts.MkAbs("serve.log"))
+		if found := addresses.FindSubmatch(log); err == nil && found != nil {
+			ts.Setenv("URL", "http://"+string(found[1]))
+			ts.Setenv("TRIBUTARY_OPS_LISTEN", string(found[2]))
+			return
+		}
+	}
+	ts.Fatalf("nothing serves after a minute")
 }
 
 func healthy(url string) bool {

@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -83,6 +84,15 @@ func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 
 // Unwrap gives what the error was made of.
 func (e *Error) Unwrap() error { return e.err }
+
+// Plain is what err says, without the code that is for programs.
+func Plain(err error) string {
+	text := err.Error()
+	if coded, ok := errors.AsType[*Error](err); ok {
+		text = strings.Replace(text, coded.Error(), coded.Message, 1)
+	}
+	return text
+}
 
 // CodeOf is the code of the first Error in err's chain: Internal where there is none, "" for nil.
 func CodeOf(err error) Code {
