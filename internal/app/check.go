@@ -100,7 +100,7 @@ func checks() []check {
 		},
 		{
 			name: "migrations", needs: []string{"database"}, run: checkMigrations, probe: probeMigrations,
-			remedy: "the owner of the schema runs `tributary migrate up` of this build",
+			remedy: "the owner of the schema runs `tributary migrate up --login NAME` of this build, with the login's name",
 		},
 		{
 			name: "confinement", needs: []string{"migrations"}, run: checkConfinement,

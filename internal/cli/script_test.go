@@ -2,10 +2,12 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/cli"
 	"github.com/tributary-hub/tributary/internal/dev"
+	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
@@ -44,10 +47,14 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"ready":   ready,
 			"serving": serving,
+			"known":   known,
 			"database": func(ts *testscript.TestScript, _ bool, _ []string) {
 				db := storetest.New(t, storetest.Bare())
 				ts.Setenv("OWNER", db.OwnerURL)
 				ts.Setenv("LOGIN", db.URL)
+				keyset, err := secret.NewKeyset()
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs("keyset"), []byte(keyset.Reveal()), 0o600))
 			},
 		},
 	})
@@ -88,6 +95,21 @@ func serving(ts *testscript.TestScript, _ bool, _ []string) {
 		}
 	}
 	ts.Fatalf("nothing serves after a minute")
+}
+
+// known asks the hub at $URL whose the key in a file is: `known key operator`.
+func known(ts *testscript.TestScript, _ bool, args []string) {
+	request, err := http.NewRequest(http.MethodGet, ts.Getenv("URL")+"/v1/me", nil)
+	ts.Check(err)
+	request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(ts.ReadFile(args[0])))
+	response, err := http.DefaultClient.Do(request)
+	ts.Check(err)
+	defer func() { ts.Check(response.Body.Close()) }()
+	var me struct{ Kind string }
+	ts.Check(json.NewDecoder(response.Body).Decode(&me))
+	if response.StatusCode != http.StatusOK || me.Kind != args[1] {
+		ts.Fatalf("%d, it is %q and not %q", response.StatusCode, me.Kind, args[1])
+	}
 }
 
 func healthy(url string) bool {

@@ -61,6 +61,10 @@ func Migrate(ctx context.Context, o MigrateOptions) error {
 		return fmt.Errorf("connect as owner: %w", failure(err))
 	}
 	defer conn.Release()
+	return owners(migrateOn(ctx, pool, conn.Conn(), o))
+}
+
+func migrateOn(ctx context.Context, pool *pgxpool.Pool, conn *pgx.Conn, o MigrateOptions) error {
 	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(migrateLock)); err != nil {
 		return fmt.Errorf("lock migrations: %w", err)
 	}
@@ -69,22 +73,22 @@ func Migrate(ctx context.Context, o MigrateOptions) error {
 	}()
 
 	roles := RolesOf(o.RolePrefix)
-	if err := makeRoles(ctx, conn.Conn(), roles); err != nil {
+	if err := makeRoles(ctx, conn, roles); err != nil {
 		return err
 	}
 	if err := migrateRiver(ctx, pool, o.Log); err != nil {
 		return err
 	}
-	if err := migrateHub(ctx, conn.Conn(), roles, o.Log); err != nil {
+	if err := migrateHub(ctx, conn, roles, o.Log); err != nil {
 		return err
 	}
-	if err := grantRiver(ctx, conn.Conn(), roles); err != nil {
+	if err := grantRiver(ctx, conn, roles); err != nil {
 		return err
 	}
 	if o.Login == "" {
 		return nil
 	}
-	return grantLogin(ctx, conn.Conn(), roles, o.Login)
+	return grantLogin(ctx, conn, roles, o.Login)
 }
 
 func makeRoles(ctx context.Context, conn *pgx.Conn, roles Roles) error {

@@ -126,9 +126,6 @@ func NewEpoch(ctx context.Context, ownerURL string) error {
 			}
 			return backplane.Send(ctx, tx, backplane.EpochChanged{})
 		})
-		if noTable(err) {
-			return hub.Errorf(hub.Invalid, "the database has no schema of the hub: `tributary migrate up` makes it")
-		}
 		if err != nil {
 			return fmt.Errorf("change the epoch: %w", failure(err))
 		}
