@@ -169,7 +169,7 @@ func TestExamine(t *testing.T) {
 		},
 		"River's tables of another build": {
 			harm:   does(`DELETE FROM tributary_river.river_migration WHERE version = (SELECT max(version) FROM tributary_river.river_migration)`),
-			failed: "migrations: River's tables are older than this build needs",
+			failed: "migrations: the tables of River are older than this build needs",
 		},
 		"a role that row-level security does not hold": {
 			setting: func(c *config.Config, _ *storetest.DB) { c.RolePrefix = "check_lax" },

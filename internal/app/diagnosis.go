@@ -167,7 +167,7 @@ func checkMigrations(ctx context.Context, s *subject) (string, error) {
 	}
 	pending, err := s.river.MigrationsPending(ctx)
 	if err == nil && pending {
-		err = errors.New("River's tables are older than this build needs")
+		err = errors.New("the tables of River are older than this build needs")
 	}
 	return "", err
 }

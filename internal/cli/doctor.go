@@ -73,6 +73,12 @@ func printFindings(out io.Writer, findings []app.Finding) error {
 	return nil
 }
 
+// A failedCheck is one of the answer of /healthz/ready.
+type failedCheck struct {
+	Name  string `json:"name"`
+	Error string `json:"error"`
+}
+
 // ready asks the operator's port of this machine.
 func ready(ctx context.Context, env Env, c config.Config, raw bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
@@ -97,7 +103,7 @@ func ready(ctx context.Context, env Env, c config.Config, raw bool) error {
 		}
 	}
 	var answer struct {
-		Checks []struct{ Name, Error string }
+		Checks []failedCheck `json:"checks"`
 	}
 	if json.Unmarshal(body, &answer) != nil {
 		return fmt.Errorf("what answers at %s is no operator's port of a hub", request.URL.Host)
