@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -26,7 +27,22 @@ func asOwner(ctx context.Context, url string, fn func(*pgx.Conn) error) error {
 		return fmt.Errorf("connect as owner: %w", failure(err))
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return fn(conn)
+	return owners(fn(conn))
+}
+
+// owners says what is wrong where the login is not the owner's, or the schema is older than this build.
+func owners(err error) error {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return err
+	}
+	switch pgErr.Code {
+	case "42501":
+		return fmt.Errorf("the login does not own the schema, and this needs the owner's, in TRIBUTARY_OWNER_DATABASE_URL: %w", err)
+	case "3F000", "42P01", "42703": // no such schema, table, column
+		return fmt.Errorf("the schema is not what this build needs; `tributary migrate up` brings it there: %w", err)
+	}
+	return err
 }
 
 // InstallationKind says what the database is marked as: dev, production, or "" where nobody has marked it, or it has
