@@ -19,12 +19,6 @@ const (
 	secretFor = 10 * time.Minute // those that hold a secret
 )
 
-// A question is a request that carried an Idempotency-Key.
-type question struct {
-	store.Question
-	key string
-}
-
 // errNotKept is a fault of ours: an operation that neither kept its answer with its change nor may be done again.
 var errNotKept = errors.New("a change was committed without its answer")
 
@@ -45,7 +39,7 @@ func (a *API) once(ctx context.Context, c *call, do func(context.Context) (answe
 		return answer{}, hub.Errorf(hub.Malformed, "an Idempotency-Key has 1 to 255 printable ASCII characters")
 	}
 	c.question = c.ask(keys[0])
-	kept, err := a.o.Store.Pipeline.Answer(ctx, c.question.Question)
+	kept, err := a.o.Store.Pipeline.Answer(ctx, *c.question)
 	if err != nil {
 		return answer{}, err
 	}
@@ -72,7 +66,7 @@ func (c *call) claim(ctx context.Context, change *store.Change) error {
 	if c.question == nil {
 		return nil
 	}
-	kept, err := change.Claim(ctx, c.question.Question)
+	kept, err := change.Claim(ctx, *c.question)
 	if err == nil && kept != nil {
 		err = &answeredError{*kept}
 	}
@@ -92,7 +86,7 @@ func (a *API) keepWith(ctx context.Context, c *call, change *store.Change, out a
 	if err != nil {
 		return nil, err
 	}
-	return &given, change.KeepAnswer(ctx, c.question.Question, kept, keepFor)
+	return &given, change.KeepAnswer(ctx, *c.question, kept, keepFor)
 }
 
 // keepAfter keeps the answer of what can be done again. Where somebody was quicker, theirs is everybody's.
@@ -101,7 +95,7 @@ func (a *API) keepAfter(ctx context.Context, c *call, given answer) (answer, err
 	if err != nil {
 		return answer{}, err
 	}
-	earlier, err := a.o.Store.Pipeline.KeepAnswer(ctx, c.question.Question, kept, keepFor)
+	earlier, err := a.o.Store.Pipeline.KeepAnswer(ctx, *c.question, kept, keepFor)
 	if err != nil || earlier == nil {
 		return given, err
 	}
@@ -146,19 +140,20 @@ func isIdempotencyKey(s string) bool {
 	return len(s) >= 1 && len(s) <= 255
 }
 
-func (c *call) ask(key string) *question {
+func (c *call) ask(key string) *store.Question {
 	h := sha256.New()
 	for _, part := range []string{c.r.Method, c.place(), key} {
 		h.Write([]byte(part))
 		h.Write([]byte{0})
 	}
-	q := &question{Question: store.Question{Caller: c.principal.Key, Request: sha256.Sum256(c.body)}, key: key}
+	q := &store.Question{Caller: c.principal.Key, Request: sha256.Sum256(c.body)}
 	copy(q.Hash[:], h.Sum(nil))
 	return q
 }
 
+// answerParts are what the row has of the question, so that its answer can be sealed anew when a key goes.
 func (c *call) answerParts() [][]byte {
-	return [][]byte{c.principal.Key[:], []byte(c.r.Method), []byte(c.place()), []byte(c.question.key)}
+	return [][]byte{c.question.Caller[:], c.question.Hash[:]}
 }
 
 // place is the path with the tenant by its id, however it was named.

@@ -14,6 +14,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
+	"github.com/tributary-hub/tributary/internal/store"
 )
 
 // An operation says what one operation is, for whoever serves it and for whoever reads the reference.
@@ -51,10 +52,10 @@ type call struct {
 	principal hub.Principal
 	tenant    hub.TenantID // zero where the path names none
 	config    *directory.Tenant
-	body      []byte    // as it came
-	status    int       // of success, set by an operation that has two
-	question  *question // nil without an Idempotency-Key
-	kept      *answer   // what was kept for it with the change
+	body      []byte          // as it came
+	status    int             // of success, set by an operation that has two
+	question  *store.Question // nil without an Idempotency-Key
+	kept      *answer         // what was kept for it with the change
 }
 
 type callKey struct{}

@@ -45,6 +45,7 @@ type commands struct {
 	OpenAPI openAPICommand `cmd:"" name:"openapi" help:"Print the OpenAPI document of the admin API."`
 	Serve   serveCommand   `cmd:"" help:"Run a process of the hub in production."`
 	Migrate migrateCommand `cmd:"" help:"Bring a database's schema to this build, or say where it is."`
+	Keyset  keysetCommand  `cmd:"" help:"Make the keyset that seals secrets in the database, and change it while the hub runs."`
 	Key     keyCommand     `cmd:"" help:"Make, list and revoke operators' keys."`
 	Epoch   epochCommand   `cmd:"" help:"Say after a restore that positions may repeat."`
 	Doctor  doctorCommand  `cmd:"" help:"Check this machine and its database, and say what to do."`
@@ -98,7 +99,6 @@ func begin(ctx context.Context, env Env) int {
 
 // later are the commands of other versions, and what does their work in this one.
 var later = map[string]string{
-	"keyset": "`tributary dev` makes one, and keeps it in its data folder",
 	"listen": "`curl -N` reads a stream; `tributary dev` prints the line",
 	"verify": "the API verifies a captured request: see /docs/api#verifyWebhook of a hub",
 }

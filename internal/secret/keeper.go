@@ -28,11 +28,8 @@ type Keeper struct {
 
 // Open reads a keyset as NewKeyset writes it. No error quotes any of it.
 func Open(encoded String) (*Keeper, error) {
-	handle, err := decodeKeyset(encoded)
+	handle, err := readKeyset(encoded)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkKeyset(handle); err != nil {
 		return nil, err
 	}
 	primitive, err := aead.New(handle)

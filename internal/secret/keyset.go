@@ -53,6 +53,15 @@ func decodeKeyset(encoded String) (*keyset.Handle, error) {
 	return handle, nil
 }
 
+// readKeyset reads a keyset that can be used.
+func readKeyset(encoded String) (*keyset.Handle, error) {
+	handle, err := decodeKeyset(encoded)
+	if err != nil {
+		return nil, err
+	}
+	return handle, checkKeyset(handle)
+}
+
 // checkKeyset refuses keys whose sealed values would not begin with their id: nobody could tell later which key a
 // stored value needs.
 func checkKeyset(handle *keyset.Handle) error {

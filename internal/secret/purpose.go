@@ -11,9 +11,9 @@ const (
 	EventHeaders   Purpose = "event-headers"   // headers that carry a provider's credential; tenant, event
 	EventBody      Purpose = "event-body"      // a body that carries a provider's credential; tenant, event
 	Cursor         Purpose = "cursor"          // the cursor of a list; tenant, operation
-	Answer         Purpose = "answer"          // a stored answer with a secret in it; caller, method, path, key
+	Answer         Purpose = "answer"          // a stored answer with a secret in it; caller, hash of method, path and Idempotency-Key
 	Signal         Purpose = "signal"          // what one process tells the others; tenant
 	Ticket         Purpose = "ticket"          // a browser's ticket; tenant
 	Cookie         Purpose = "cookie"          // a browser's cookie; tenant
-	Check          Purpose = "check"           // the value by which a keyset is recognised as the database's own
+	Check          Purpose = "check"           // the value by which a keyset is recognised as the database's own; no parts
 )

@@ -1,7 +1,6 @@
 package secret
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -35,36 +34,41 @@ func Promote(encoded String) (String, error) {
 
 // Prune drops all keys but the one that seals.
 func Prune(encoded String) (String, error) {
-	return change(encoded, func(m *keyset.Manager, keys []uint32, primary uint32) error {
-		for _, key := range keys {
-			if key == primary {
-				continue
-			}
-			if err := m.Delete(key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func change(encoded String, fn func(m *keyset.Manager, keys []uint32, primary uint32) error) (String, error) {
-	handle, err := decodeKeyset(encoded)
+	handle, err := readKeyset(encoded)
 	if err != nil {
 		return String{}, err
 	}
-	if err := checkKeyset(handle); err != nil {
+	manager := keyset.NewManagerFromHandle(handle)
+	info := handle.KeysetInfo()
+	for _, key := range info.GetKeyInfo() {
+		if id := key.GetKeyId(); id != info.GetPrimaryKeyId() {
+			if err := manager.Delete(id); err != nil {
+				return String{}, fmt.Errorf("drop key %d: %w", id, err)
+			}
+		}
+	}
+	return written(manager)
+}
+
+// change has fn change a keyset. keys are the ids of those that open; the last is the newest.
+func change(encoded String, fn func(m *keyset.Manager, keys []uint32, primary uint32) error) (String, error) {
+	handle, err := readKeyset(encoded)
+	if err != nil {
 		return String{}, err
 	}
 	manager := keyset.NewManagerFromHandle(handle)
 	if err := fn(manager, keyIDs(handle), handle.KeysetInfo().GetPrimaryKeyId()); err != nil {
 		return String{}, err
 	}
-	changed, err := manager.Handle()
+	return written(manager)
+}
+
+func written(manager *keyset.Manager) (String, error) {
+	handle, err := manager.Handle()
 	if err != nil {
-		return String{}, errors.New("the keyset cannot be changed")
+		return String{}, fmt.Errorf("change the keyset: %w", err)
 	}
-	return encodeKeyset(changed)
+	return encodeKeyset(handle)
 }
 
 // keyIDs lists the keys that open, in the order of the keyset.

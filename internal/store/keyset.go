@@ -78,6 +78,29 @@ func (s KeysetState) lacking(key uint32, self string) error {
 	return hub.Errorf(hub.Conflict, "the keyset seals with key %d, which these running nodes do not have: %s; give them the keyset that `tributary keyset rotate` printed before one that was promoted is used", key, strings.Join(nodes, ", "))
 }
 
+// EveryNodeSays refuses where a node does not say which keys it has.
+func (s KeysetState) EveryNodeSays() error {
+	var nodes []string
+	for _, n := range s.Nodes {
+		if n.Primary == nil {
+			nodes = append(nodes, n.ID)
+		}
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	return hub.Errorf(hub.Conflict, "these running nodes are of an earlier build, which does not say which keys it has: %s; upgrade them first", strings.Join(nodes, ", "))
+}
+
+// OwnersKeysetState is KeysetState for the commands of operators.
+func OwnersKeysetState(ctx context.Context, ownerURL string) (s KeysetState, err error) {
+	err = asOwner(ctx, ownerURL, func(conn *pgx.Conn) (err error) {
+		s, err = keysetState(ctx, conn)
+		return err
+	})
+	return s, err
+}
+
 // KeysetState reads what the database knows of keysets.
 func (p *Pipeline) KeysetState(ctx context.Context) (KeysetState, error) {
 	return keysetState(ctx, p.pool)

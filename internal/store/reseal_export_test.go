@@ -1,0 +1,10 @@
+package store
+
+// SealedColumns lists what Reseal seals anew, by table and column.
+func SealedColumns() []string {
+	var names []string
+	for _, c := range sealedColumns {
+		names = append(names, c.name())
+	}
+	return names
+}
