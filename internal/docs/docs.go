@@ -41,6 +41,7 @@ var contents = []struct{ group, name, title string }{
 	{"API", "problems", "Problems"},
 	{"Run", "configuration", "Configuration"},
 	{"Run", "operating", "Operating"},
+	{"Run", "keyset", "The keyset"},
 }
 
 // A page is rendered and ready to be sent.

@@ -77,7 +77,7 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
-	if len(seen) != 12+len(provider.All()) {
+	if len(seen) != 13+len(provider.All()) {
 		t.Errorf("links lead to %v", slices.Sorted(maps.Keys(seen)))
 	}
 }
@@ -250,7 +250,7 @@ func TestProviders(t *testing.T) {
 // A command that a page names is one of this build; so is a variable.
 func TestPages_NameWhatThereIs(t *testing.T) {
 	t.Parallel()
-	commands := []string{"dev", "send", "token", "openapi", "bench", "version"}
+	commands := []string{"dev", "send", "token", "openapi", "serve", "migrate", "keyset", "key", "epoch", "doctor", "config", "bench", "version"}
 	named := regexp.MustCompile(`\btributary ([a-z]+)`)
 	sources := crawl(t, handler(t))
 	readme, err := os.ReadFile("../../README.md")

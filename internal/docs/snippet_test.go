@@ -40,7 +40,7 @@ func blocks(t *testing.T) []block {
 }
 
 // Each block is checked by somebody. Those marked "sh run" are run by e2e against a hub, which also compares what one
-// prints with the block "json output" below it; frames are made by the code.
+// prints with the block "json output" below it, those marked "sh keyset" by cli beside processes that it restarts; frames are made by the code.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
 	events, err := expr.NewEvents()
@@ -71,7 +71,7 @@ func TestSnippets(t *testing.T) {
 			if !json.Valid([]byte(b.text)) {
 				t.Errorf("%s: not JSON:\n%s", b.page, b.text)
 			}
-		case "sh run", "text":
+		case "sh run", "sh keyset", "text":
 		default:
 			t.Errorf("%s: nobody checks blocks of %q", b.page, b.info)
 		}
@@ -80,7 +80,7 @@ func TestSnippets(t *testing.T) {
 		}
 		checked[b.info]++
 	}
-	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12} {
+	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh keyset": 5} {
 		if checked[info] < least {
 			t.Errorf("%d blocks of %q, want %d at least", checked[info], info, least)
 		}
