@@ -42,6 +42,7 @@ var contents = []struct{ group, name, title string }{
 	{"Run", "configuration", "Configuration"},
 	{"Run", "operating", "Operating"},
 	{"Run", "keyset", "The keyset"},
+	{"Run", "tracing", "Tracing"},
 }
 
 // A page is rendered and ready to be sent.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/expr"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/routing"
@@ -71,6 +72,8 @@ func TestSnippets(t *testing.T) {
 			if !json.Valid([]byte(b.text)) {
 				t.Errorf("%s: not JSON:\n%s", b.page, b.text)
 			}
+		case "env":
+			_, err = config.Load(strings.Split(strings.TrimSpace(b.text), "\n"))
 		case "sh run", "sh keyset", "text":
 		default:
 			t.Errorf("%s: nobody checks blocks of %q", b.page, b.info)
@@ -80,7 +83,7 @@ func TestSnippets(t *testing.T) {
 		}
 		checked[b.info]++
 	}
-	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh keyset": 5} {
+	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh keyset": 5, "env": 2} {
 		if checked[info] < least {
 			t.Errorf("%d blocks of %q, want %d at least", checked[info], info, least)
 		}

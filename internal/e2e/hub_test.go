@@ -65,6 +65,7 @@ type devFile struct {
 type hub struct {
 	dir    string // its data folder
 	listen string
+	env    []string // beside the test's own
 	dev    devFile
 	cmd    *exec.Cmd
 	ended  chan struct{}
@@ -102,7 +103,7 @@ func (h *hub) start(t *testing.T) {
 	_ = os.Remove(filepath.Join(h.dir, "dev.json")) // rewritten at each start: its return says that the hub serves
 	h.cmd = exec.Command(path, "dev", "--listen", h.listen, "--data-dir", h.dir)
 	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
-	h.cmd.Env = append(os.Environ(), "TRIBUTARY_OPS_LISTEN=127.0.0.1:0")
+	h.cmd.Env = append(append(os.Environ(), "TRIBUTARY_OPS_LISTEN=127.0.0.1:0"), h.env...)
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := h.cmd.Start(); err != nil {
 		t.Fatalf("start the hub: %v", err)

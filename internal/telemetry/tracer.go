@@ -54,9 +54,9 @@ type Tracer struct {
 	exporter  *exporter
 }
 
-// NewTracer makes a Tracer, which sends in the background until Stop. Everything that the SDK would read from the
-// process's environment is given to it here, so that what counts is what whoever started the hub handed over; the SDK
-// looks only for OTEL_BSP_* besides, and is overruled there too.
+// NewTracer makes a Tracer, which sends in the background until Stop. The SDK reads OTEL_* from the process's own
+// environment too, whatever whoever started the hub handed over; all that it finds there (sampler, limits, OTEL_BSP_*)
+// is overruled here.
 func NewTracer(o TraceOptions) (*Tracer, error) {
 	sampler, err := sampler(o.Sampler, o.Ratio)
 	if err != nil {
@@ -75,7 +75,7 @@ func NewTracer(o TraceOptions) (*Tracer, error) {
 		sdktrace.WithResource(describe(o.Attributes)),
 		sdktrace.WithRawSpanLimits(sdktrace.SpanLimits{
 			AttributeValueLengthLimit: maxText, AttributeCountLimit: 32, LinkCountLimit: maxLinks, AttributePerLinkCountLimit: 1,
-			EventCountLimit: 1, AttributePerEventCountLimit: 1, AttributeValueDepthLimit: 1,
+			EventCountLimit: 8, AttributePerEventCountLimit: 8, AttributeValueDepthLimit: 1,
 		}),
 		sdktrace.WithoutPanicRecording(), // a panic's value may hold what a stranger sent
 		sdktrace.WithBatcher(to,
