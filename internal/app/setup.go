@@ -79,6 +79,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	db.Pipeline.OnEpoch(func(string) { tenants.Forget() })
 	if err := a.start(ctx, "directory", tenants); err != nil {
 		return err
 	}
@@ -121,11 +122,12 @@ func (a *App) setup(ctx context.Context) error {
 			return hub.Epoch(epoch), err
 		},
 	})
+	db.Pipeline.OnEpoch(func(epoch string) { tail.EpochIs(hub.Epoch(epoch)) })
 	listener, err := backplane.NewListener(backplane.Options{
 		URL: o.Config.DirectDatabaseURL.Reveal(), Log: log, Metrics: metrics,
 		OnWake:    tail.Wake,
 		OnChanged: func(c backplane.Changed) { tenants.Heard(c.Tenant, c.Version) },
-		OnEpoch:   tail.Reconnected,
+		OnEpoch:   func() { tenants.Look(); tail.Reconnected() }, // the look asks for the epoch too
 		OnConnect: func() { tenants.Look(); tail.Reconnected() },
 	})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +38,7 @@ type Directory struct {
 	events  *expr.Env
 	claims  *expr.Env
 	loads   singleflight.Group
-	misses  *lookups
+	misses  atomic.Pointer[lookups]
 	metrics metrics
 
 	mu        sync.RWMutex // guards the maps below
@@ -46,6 +47,7 @@ type Directory struct {
 	tokens    map[[32]byte]*Endpoint
 	keys      map[[32]byte]*Key
 	operators map[[32]byte]operatorKey
+	history   int // counts the times that all was forgotten
 
 	look    chan struct{} // holds one: look for newer versions now
 	stop    context.CancelFunc
@@ -76,12 +78,13 @@ func New(o Options) (*Directory, error) {
 		return nil, fmt.Errorf("prepare expressions over claims: %w", err)
 	}
 	d := &Directory{
-		o: o, events: events, claims: claims, misses: newLookups(o.Now),
+		o: o, events: events, claims: claims,
 		tenants: map[hub.TenantID]*Tenant{}, slugs: map[string]*Tenant{},
 		tokens: map[[32]byte]*Endpoint{}, keys: map[[32]byte]*Key{}, operators: map[[32]byte]operatorKey{},
 		look: make(chan struct{}, 1),
 	}
 	d.metrics = newMetrics(o.Metrics, d.size)
+	d.misses.Store(newLookups(o.Now))
 	return d, nil
 }
 
@@ -132,13 +135,15 @@ func (d *Directory) TenantByRef(ctx context.Context, ref string) (*Tenant, error
 	if t != nil {
 		return t, nil
 	}
-	id, err := d.misses.find(ctx, "slug:"+ref, func(ctx context.Context) (hub.TenantID, error) {
-		return d.o.Pipeline.TenantBySlug(ctx, ref)
+	return settled(d, func() (*Tenant, error) {
+		id, err := d.misses.Load().find(ctx, "slug:"+ref, func(ctx context.Context) (hub.TenantID, error) {
+			return d.o.Pipeline.TenantBySlug(ctx, ref)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return d.Tenant(ctx, id)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return d.Tenant(ctx, id)
 }
 
 func (d *Directory) known(id hub.TenantID) *Tenant {
@@ -152,7 +157,7 @@ func (d *Directory) known(id hub.TenantID) *Tenant {
 func (d *Directory) load(ctx context.Context, id hub.TenantID) (*Tenant, error) {
 	read := func() (any, error) { return d.read(ctx, id) }
 	got, err, shared := d.loads.Do(id.String(), read)
-	if shared {
+	if shared && hub.CodeOf(err) != hub.Unavailable {
 		got, err, _ = d.loads.Do(id.String(), read)
 	}
 	if err != nil {
@@ -164,29 +169,42 @@ func (d *Directory) load(ctx context.Context, id hub.TenantID) (*Tenant, error) 
 func (d *Directory) read(ctx context.Context, id hub.TenantID) (*Tenant, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // the read is others' too
 	defer cancel()
-	began := time.Now()
-	snapshot, err := d.o.Pipeline.Snapshot(ctx, id)
-	if hub.CodeOf(err) == hub.NotFound {
-		d.put(id, nil)
-		return nil, err
+	for {
+		history, began := d.historyNow(), time.Now()
+		snapshot, err := d.o.Pipeline.Snapshot(ctx, id)
+		if err != nil && hub.CodeOf(err) != hub.NotFound {
+			d.metrics.wasLoaded(began, err)
+			return nil, err
+		}
+		var t *Tenant
+		if err == nil {
+			t = d.build(ctx, snapshot)
+			d.metrics.wasLoaded(began, nil)
+		}
+		if t, current := d.put(id, t, history); current {
+			return t, err
+		}
 	}
-	if err != nil {
-		d.metrics.wasLoaded(began, err)
-		return nil, err
-	}
-	tenant := d.build(ctx, snapshot)
-	d.metrics.wasLoaded(began, nil)
-	return d.put(id, tenant), nil
+}
+
+func (d *Directory) historyNow() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.history
 }
 
 // put replaces what is known of a tenant by t, or forgets it where t is nil. An older version never replaces a
-// newer one.
-func (d *Directory) put(id hub.TenantID, t *Tenant) *Tenant {
+// newer one, unless all was forgotten: versions of two histories do not compare. What was read before that is not
+// taken, and current is false.
+func (d *Directory) put(id hub.TenantID, t *Tenant, history int) (kept *Tenant, current bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if history != d.history {
+		return nil, false
+	}
 	old := d.tenants[id]
 	if old != nil && t != nil && old.ConfigVersion >= t.ConfigVersion {
-		return old
+		return old, true
 	}
 	if old != nil {
 		d.forgetLocked(old)
@@ -203,7 +221,25 @@ func (d *Directory) put(id hub.TenantID, t *Tenant) *Tenant {
 	if old != nil {
 		close(old.replaced)
 	}
-	return t
+	return t, true
+}
+
+// Forget drops all that is known: Postgres has another history now, by a failover or a restore, in which a tenant may
+// have an older version, and a name that was unknown may be one. Each tenant is loaded again at its next use, and what
+// was being read when it happened is read anew. It returns at once.
+func (d *Directory) Forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.history++
+	for _, t := range d.tenants {
+		close(t.replaced)
+	}
+	clear(d.tenants)
+	clear(d.slugs)
+	clear(d.tokens)
+	clear(d.keys)
+	clear(d.operators)
+	d.misses.Store(newLookups(d.o.Now))
 }
 
 func (d *Directory) forgetLocked(t *Tenant) {

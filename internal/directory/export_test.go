@@ -12,7 +12,10 @@ func NewTenant(t hub.Tenant, retention time.Duration) *Tenant {
 }
 
 // Put is told what a read found of the tenant, and gives what is known of it then.
-func (d *Directory) Put(t *Tenant) *Tenant { return d.put(t.ID, t) }
+func (d *Directory) Put(t *Tenant) *Tenant {
+	kept, _ := d.put(t.ID, t, d.historyNow())
+	return kept
+}
 
 // LookupMemory bounds the names that are remembered as asked for.
 const LookupMemory = lookupMemory

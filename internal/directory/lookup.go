@@ -24,22 +24,32 @@ func (d *Directory) EndpointByToken(ctx context.Context, token string) (*Endpoin
 	if e := d.endpointByHash(hash); e != nil {
 		return e, nil
 	}
-	id, err := d.misses.find(ctx, "token:"+string(hash[:]), func(ctx context.Context) (hub.TenantID, error) {
-		return d.o.Pipeline.TenantByToken(ctx, hash)
+	return settled(d, func() (*Endpoint, error) {
+		id, err := d.misses.Load().find(ctx, "token:"+string(hash[:]), func(ctx context.Context) (hub.TenantID, error) {
+			return d.o.Pipeline.TenantByToken(ctx, hash)
+		})
+		if hub.CodeOf(err) == hub.NotFound {
+			return nil, hub.Errorf(hub.NotFound, "no such endpoint")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, err := d.load(ctx, id); err != nil {
+			return nil, err
+		}
+		return d.orGone(hash)
 	})
-	if hub.CodeOf(err) == hub.NotFound {
-		return nil, hub.Errorf(hub.NotFound, "no such endpoint")
+}
+
+// settled asks again where all was forgotten meanwhile: what was absent may be there now.
+func settled[T any](d *Directory, ask func() (T, error)) (T, error) {
+	for {
+		history := d.historyNow()
+		got, err := ask()
+		if hub.CodeOf(err) != hub.NotFound || history == d.historyNow() {
+			return got, err
+		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	if _, err := d.load(ctx, id); err != nil {
-		return nil, err
-	}
-	if e := d.endpointByHash(hash); e != nil {
-		return e, nil
-	}
-	return nil, hub.Errorf(hub.NotFound, "no such endpoint")
 }
 
 func (d *Directory) endpointByHash(hash [32]byte) *Endpoint {
@@ -49,36 +59,38 @@ func (d *Directory) endpointByHash(hash [32]byte) *Endpoint {
 }
 
 // Recheck is asked before a webhook is refused for a reason that another node may just have removed: it looks whether
-// e is still the newest, at most once a second an endpoint, and answers what is. A read that fails is Unavailable:
-// then the refusal may be our fault.
+// what is known is still the newest, at most once a second an endpoint, and answers what is. A read that fails is
+// Unavailable: then the refusal may be our fault.
 //
 // Whoever comes while it looks waits for that look: judged by what was known before, they would be refused for it.
 func (d *Directory) Recheck(ctx context.Context, e *Endpoint) (*Endpoint, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	name := "recheck:" + string(e.hash[:])
-	_, err, _ := d.misses.flights.Do(name, func() (any, error) {
-		if !d.misses.isDue(name) {
+	return settled(d, func() (*Endpoint, error) {
+		misses, name := d.misses.Load(), "recheck:"+string(e.hash[:])
+		_, err, _ := misses.flights.Do(name, func() (any, error) {
+			if !misses.isDue(name) {
+				return nil, nil
+			}
+			ctx := context.WithoutCancel(ctx) // the look is others' too
+			versions, err := d.versions(ctx, []hub.TenantID{e.Tenant.ID})
+			if err != nil {
+				return nil, err
+			}
+			if t := d.known(e.Tenant.ID); t == nil || t.ConfigVersion != versions[t.ID] {
+				if _, err := d.load(ctx, e.Tenant.ID); err != nil {
+					return nil, err
+				}
+			}
+			misses.note(name) // only now: a look that failed is none
 			return nil, nil
-		}
-		ctx := context.WithoutCancel(ctx) // the look is others' too
-		versions, err := d.versions(ctx, []hub.TenantID{e.Tenant.ID})
+		})
 		if err != nil {
 			return nil, err
 		}
-		if versions[e.Tenant.ID] != e.Tenant.ConfigVersion {
-			if _, err := d.load(ctx, e.Tenant.ID); err != nil {
-				return nil, err
-			}
-		}
-		d.misses.note(name) // only now: a look that failed is none
-		return nil, nil
+		return d.orGone(e.hash)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return d.orGone(e.hash)
 }
 
 func (d *Directory) orGone(hash [32]byte) (*Endpoint, error) {
@@ -94,25 +106,27 @@ func (d *Directory) KeyByHash(ctx context.Context, hash [32]byte) (*Key, error) 
 	if key := d.knownKey(hash); key != nil {
 		return key, nil
 	}
-	tenant, err := d.misses.find(ctx, "key:"+string(hash[:]), func(ctx context.Context) (hub.TenantID, error) {
-		id, err := d.o.Pipeline.TenantByKey(ctx, hash)
-		if hub.CodeOf(err) == hub.NotFound {
-			return id, d.loadOperatorKey(ctx, hash)
-		}
-		return id, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if !tenant.IsZero() {
-		if _, err := d.load(ctx, tenant); err != nil {
+	return settled(d, func() (*Key, error) {
+		tenant, err := d.misses.Load().find(ctx, "key:"+string(hash[:]), func(ctx context.Context) (hub.TenantID, error) {
+			id, err := d.o.Pipeline.TenantByKey(ctx, hash)
+			if hub.CodeOf(err) == hub.NotFound {
+				return id, d.loadOperatorKey(ctx, hash)
+			}
+			return id, err
+		})
+		if err != nil {
 			return nil, err
 		}
-	}
-	if key := d.knownKey(hash); key != nil {
-		return key, nil
-	}
-	return nil, hub.Errorf(hub.NotFound, "no such key")
+		if !tenant.IsZero() {
+			if _, err := d.load(ctx, tenant); err != nil {
+				return nil, err
+			}
+		}
+		if key := d.knownKey(hash); key != nil {
+			return key, nil
+		}
+		return nil, hub.Errorf(hub.NotFound, "no such key")
+	})
 }
 
 // An operatorKey is believed until the next look would be due: operators have no config_version.
@@ -134,12 +148,16 @@ func (d *Directory) knownKey(hash [32]byte) *Key {
 }
 
 func (d *Directory) loadOperatorKey(ctx context.Context, hash [32]byte) error {
+	history := d.historyNow()
 	found, err := d.o.Pipeline.OperatorKey(ctx, hash)
 	if err == nil && found.RevokedAt != nil {
 		err = hub.Errorf(hub.NotFound, "no such key")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if history != d.history { // whoever asked asks again
+		return hub.Errorf(hub.NotFound, "no such key")
+	}
 	if err != nil {
 		delete(d.operators, hash)
 		return err

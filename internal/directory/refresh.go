@@ -1,7 +1,9 @@
 package directory
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -39,15 +41,26 @@ func (d *Directory) Stop(ctx context.Context) error {
 func (d *Directory) watch(ctx context.Context) {
 	ticker := time.NewTicker(d.o.Interval)
 	defer ticker.Stop()
-	for {
+	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		case <-d.look:
 		}
+		err := d.refresh(ctx)
 		next := d.o.Interval
-		if !d.refresh(ctx) {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil && failed > 0:
+			d.o.Log.InfoContext(ctx, "configuration is refreshed again", "failed", failed)
+			failed = 0
+		case err != nil:
+			if failed == 0 {
+				d.o.Log.WarnContext(ctx, "configuration not refreshed, trying on", "error", err)
+			}
+			failed++
 			next = min(next, retryEvery)
 		}
 		ticker.Reset(next)
@@ -82,9 +95,11 @@ func (d *Directory) Changed(ctx context.Context, tenant hub.TenantID, version in
 	}
 }
 
-// refresh looks at every tenant that is known and says whether it could: one that fails keeps what was known of it,
-// and holds up no other's revocations.
-func (d *Directory) refresh(ctx context.Context) (complete bool) {
+// refresh looks at every tenant that is known: one that fails keeps what was known of it, and holds up no other's
+// revocations. It asks for the epoch first: a restore may have come under the connections that are open, and then all
+// is forgotten before versions are compared. Its error is the first of them.
+func (d *Directory) refresh(ctx context.Context) error {
+	_, failed := within(ctx, d.o.Pipeline.Epoch)
 	d.mu.RLock()
 	known := make([]hub.TenantID, 0, len(d.tenants))
 	for id := range d.tenants {
@@ -94,10 +109,8 @@ func (d *Directory) refresh(ctx context.Context) (complete bool) {
 	looked, behind := d.o.Now(), 0
 	for some := range slices.Chunk(known, 1000) {
 		versions, err := d.versions(ctx, some)
-		if err != nil && ctx.Err() == nil {
-			d.o.Log.WarnContext(ctx, "configuration not refreshed", "tenants", len(some), "error", err)
-		}
 		if err != nil {
+			failed = cmp.Or(failed, fmt.Errorf("%d tenants: %w", len(some), err))
 			behind += len(some)
 			continue
 		}
@@ -107,18 +120,24 @@ func (d *Directory) refresh(ctx context.Context) (complete bool) {
 				continue
 			}
 			if _, err := d.load(ctx, id); err != nil && hub.CodeOf(err) != hub.NotFound {
-				d.o.Log.WarnContext(ctx, "configuration not refreshed", "tenant", id, "error", err)
+				failed = cmp.Or(failed, fmt.Errorf("tenant %s: %w", id, err))
 				behind++
 			}
 		}
 	}
 	d.metrics.haveLooked(looked, behind)
-	return behind == 0
+	return failed
 }
 
-// versions has a bound of its own: a connection that hangs must not end the looking.
 func (d *Directory) versions(ctx context.Context, tenants []hub.TenantID) (map[hub.TenantID]int64, error) {
+	return within(ctx, func(ctx context.Context) (map[hub.TenantID]int64, error) {
+		return d.o.Pipeline.ConfigVersions(ctx, tenants)
+	})
+}
+
+// within gives a look a bound of its own: a connection that hangs must not end the looking.
+func within[T any](ctx context.Context, look func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	return d.o.Pipeline.ConfigVersions(ctx, tenants)
+	return look(ctx)
 }

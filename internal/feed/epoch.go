@@ -12,8 +12,9 @@ import (
 	"github.com/tributary-hub/tributary/internal/hub"
 )
 
-// epoch is the one that positions belong to, as far as this process knows. It is in doubt at first, and again
-// whenever a read failed or a connection was made anew: a failover ends every connection.
+// epoch is the one that positions belong to, as far as this process knows. It is told with each connection that reads
+// another history, before anything is read there; it may change under a connection too, so it is in doubt at first, and
+// again whenever a read failed or contradicts what was read before.
 type epoch struct {
 	ask     func(context.Context) (hub.Epoch, error)
 	timeout time.Duration
@@ -23,8 +24,9 @@ type epoch struct {
 	doubts  atomic.Int64 // raised by each doubt
 	settled atomic.Int64 // what doubts was when the last answer was asked for
 
-	mu      sync.Mutex // guards current
+	mu      sync.Mutex // guards what follows
 	current hub.Epoch
+	learnt  int // how often current was told
 }
 
 func newEpoch(ask func(context.Context) (hub.Epoch, error), timeout time.Duration, changed func(from, to hub.Epoch)) *epoch {
@@ -64,17 +66,36 @@ func (e *epoch) settle(ctx context.Context) error {
 
 func (e *epoch) renew(ctx context.Context) error {
 	doubts := e.doubts.Load()
+	e.mu.Lock()
+	learnt := e.learnt
+	e.mu.Unlock()
 	now, err := e.ask(ctx)
 	if err != nil {
 		return fmt.Errorf("ask for the epoch: %w", err)
 	}
-	e.mu.Lock()
-	before := e.current
-	e.current = now
-	e.mu.Unlock()
-	if now != before {
-		e.changed(before, now)
-	}
+	e.become(now, func() bool { return e.learnt == learnt }) // what was told meanwhile is newer than the answer
 	e.settled.Store(doubts)
 	return nil
+}
+
+// learn is told the epoch of what is read from now on. When it returns, nothing goes on under another.
+func (e *epoch) learn(now hub.Epoch) {
+	e.become(now, func() bool {
+		e.learnt++
+		return true
+	})
+}
+
+// become takes the epoch over where that still holds, which is asked with the lock.
+func (e *epoch) become(now hub.Epoch, still func() bool) {
+	e.mu.Lock()
+	before := e.current
+	ok := still()
+	if ok {
+		e.current = now
+	}
+	e.mu.Unlock()
+	if ok && now != before {
+		e.changed(before, now)
+	}
 }

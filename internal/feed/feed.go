@@ -164,6 +164,13 @@ func (f *Feed) Reconnected() {
 	f.doubt()
 }
 
+// EpochIs says that what is read from now on belongs to that epoch, for the store. When it returns, every subscriber of
+// another one is to be reset.
+func (f *Feed) EpochIs(epoch hub.Epoch) {
+	f.epoch.learn(epoch)
+	f.wakeReader()
+}
+
 // doubt has the epoch asked for again before the next read.
 func (f *Feed) doubt() {
 	f.epoch.doubt()

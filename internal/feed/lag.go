@@ -180,6 +180,9 @@ func (s *Subscription) changeEpoch(ctx context.Context) (Batch, error) {
 	if err != nil {
 		return Batch{}, err
 	}
+	if now != s.feed.epoch.get() {
+		return Batch{}, hub.Errorf(hub.Unavailable, "the epoch changed again")
+	}
 	s.breakOff(frame.ResetEpoch, place.Head, place)
 	s.seam.epoch = now
 	return s.reset(), nil

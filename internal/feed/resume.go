@@ -43,11 +43,26 @@ const (
 // Subscribe begins a subscription. It asks Postgres where the log stands, and the error is Unavailable where that
 // fails. A cursor that cannot be resumed is no error, but a hub.reset to come.
 func (f *Feed) Subscribe(ctx context.Context, r Request) (*Subscription, error) {
-	if err := f.epoch.settle(ctx); err != nil {
-		return nil, fmt.Errorf("subscribe: %w", err)
-	}
 	if r.Oldest == nil {
 		r.Oldest = func() time.Time { return time.Time{} }
+	}
+	s, err := f.begin(ctx, r)
+	for err == nil && s.epochChanged() { // meanwhile: where it was to begin may be a place of another history
+		s, err = f.begin(ctx, r)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	if err := f.attach(s); err != nil {
+		return nil, err
+	}
+	s.signal()
+	return s, nil
+}
+
+func (f *Feed) begin(ctx context.Context, r Request) (*Subscription, error) {
+	if err := f.epoch.settle(ctx); err != nil {
+		return nil, err
 	}
 	s := &Subscription{
 		feed:    f,
@@ -60,16 +75,9 @@ func (f *Feed) Subscribe(ctx context.Context, r Request) (*Subscription, error) 
 	}
 	place, err := f.place(ctx, r.Tenant, r.Oldest())
 	if err != nil {
-		return nil, fmt.Errorf("subscribe: %w", err)
-	}
-	if err := s.begin(ctx, r.Start, place); err != nil {
-		return nil, fmt.Errorf("subscribe: %w", err)
-	}
-	if err := f.attach(s); err != nil {
 		return nil, err
 	}
-	s.signal()
-	return s, nil
+	return s, s.begin(ctx, r.Start, place)
 }
 
 // place asks where a log stands.

@@ -51,6 +51,7 @@ func start(t testing.TB, listening bool, adjust func(*feed.Options)) *rig {
 		adjust(&r.options)
 	}
 	r.Feed = feed.New(r.options)
+	r.db.Pipeline.OnEpoch(func(epoch string) { r.EpochIs(hub.Epoch(epoch)) })
 	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -15,11 +16,12 @@ const (
 	timelineFunction = "pg_walfile_name()"
 )
 
-// Epoch tells one history of positions from another, as text of 8 hex characters.
+// Epoch tells one history of positions from another, as text of 8 hex characters. It is the one of the newest
+// connection; who asks has it asked for anew, for it may change under a connection too.
 //
 // It is a hash over the cluster's identity, its timeline, the oid of log_heads and the stored salt: a promotion, a
 // point-in-time restore and a dump loaded anew each change it. A function that the server refuses counts as empty; a
-// server in recovery is an error, and that is right.
+// server in recovery is Unavailable: it is treated as away.
 func (p *Pipeline) Epoch(ctx context.Context) (string, error) {
 	epoch, _, err := p.epoch(ctx)
 	return epoch, err
@@ -32,6 +34,21 @@ func (p *Pipeline) EpochRefused(ctx context.Context) ([]string, error) {
 }
 
 func (p *Pipeline) epoch(ctx context.Context) (epoch string, refused []string, err error) {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("ask for the epoch: %w", failure(err))
+	}
+	defer conn.Release()
+	before := epochOf(conn.Conn())
+	now, refused, err := askEpoch(ctx, conn.Conn())
+	if err != nil {
+		return "", nil, fmt.Errorf("ask for the epoch: %w", failure(err))
+	}
+	setEpoch(conn.Conn(), now)
+	return p.history.changed(before, now), refused, nil
+}
+
+func askEpoch(ctx context.Context, conn *pgx.Conn) (epoch string, refused []string, err error) {
 	// The privilege is checked before anything is asked, so each combination is a statement of its own. Postgres does
 	// not say which function it refused in a form to rely on.
 	for _, try := range []struct {
@@ -43,14 +60,14 @@ func (p *Pipeline) epoch(ctx context.Context) (epoch string, refused []string, e
 		{epochWithoutTimelineSQL, []string{timelineFunction}},
 		{epochOfSaltSQL, []string{clusterFunction, timelineFunction}},
 	} {
-		if err = p.pool.QueryRow(ctx, try.sql).Scan(&epoch); err == nil {
+		if err = conn.QueryRow(ctx, try.sql).Scan(&epoch); err == nil {
 			return epoch, slices.Clone(try.refused), nil
 		}
 		if !isRefusal(err) {
 			break
 		}
 	}
-	return "", nil, fmt.Errorf("ask for the epoch: %w", failure(err))
+	return "", nil, err
 }
 
 const (

@@ -51,7 +51,7 @@ type MigrateOptions struct {
 // Migrate brings the schema up, River's included, makes the roles and grants them to the login, under an advisory
 // lock. Done twice it changes nothing.
 func Migrate(ctx context.Context, o MigrateOptions) error {
-	pool, err := openPool(ctx, o.URL, "tributary migrate", 4, nil)
+	pool, err := openPool(ctx, o.URL, "tributary migrate", 4, nil, nil)
 	if err != nil {
 		return err
 	}

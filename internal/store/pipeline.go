@@ -18,6 +18,8 @@ type Pipeline struct {
 	pool   *pgxpool.Pool
 	lookup *pgxpool.Pool // a lane of its own for misses, so that strangers' tokens do not queue before webhooks
 	insert *river.Client[pgx.Tx]
+
+	history history // of all connections of both pools
 }
 
 // pipelineSettings make plans independent of a table's age: a day's partition is planned while it is empty.
@@ -33,25 +35,26 @@ func pipelineSettings(roles Roles) map[string]string {
 }
 
 func openPipeline(ctx context.Context, o Options, roles Roles) (*Pipeline, error) {
-	pool, err := openPool(ctx, o.DirectURL, o.Application, orDefault(o.Pipeline, 10), pipelineSettings(roles))
+	var p Pipeline
+	var err error
+	p.pool, err = openPool(ctx, o.DirectURL, o.Application, orDefault(o.Pipeline, 10), pipelineSettings(roles), &p.history)
 	if err != nil {
 		return nil, fmt.Errorf("open pipeline pool: %w", err)
 	}
-	lookup, err := openPool(ctx, o.DirectURL, o.Application, 2, pipelineSettings(roles))
+	p.lookup, err = openPool(ctx, o.DirectURL, o.Application, 2, pipelineSettings(roles), &p.history)
 	if err != nil {
-		pool.Close()
+		p.pool.Close()
 		return nil, fmt.Errorf("open lookup pool: %w", err)
 	}
-	insert, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+	p.insert, err = river.NewClient(riverpgxv5.New(p.pool), &river.Config{
 		Schema:        RiverSchema,
 		FetchCooldown: 2 * time.Millisecond, // of wake-ups too: by default nine of ten at 100 a second are held back, and a job waits for a poll
 	})
 	if err != nil {
-		pool.Close()
-		lookup.Close()
+		p.close()
 		return nil, fmt.Errorf("prepare River's inserts: %w", err)
 	}
-	return &Pipeline{pool: pool, lookup: lookup, insert: insert}, nil
+	return &p, nil
 }
 
 func (p *Pipeline) close() {

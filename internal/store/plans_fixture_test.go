@@ -134,6 +134,7 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"Nodes":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Nodes(ctx)) },
 		"Epoch":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Epoch(ctx)) },
 		"Look":             func(ctx context.Context, p *store.Pipeline) error { return second(p.Look(ctx)) },
+		"OnEpoch":          func(context.Context, *store.Pipeline) error { return nil }, // asks nothing
 		"Clock":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Clock(ctx)) },
 		"MarkInstallation": func(ctx context.Context, p *store.Pipeline) error { return second(p.MarkInstallation(ctx, "dev")) },
 		"MigrationStatus":  func(ctx context.Context, p *store.Pipeline) error { return second(p.MigrationStatus(ctx)) },

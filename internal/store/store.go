@@ -42,7 +42,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.DirectURL = o.URL
 	}
 	roles := RolesOf(o.RolePrefix)
-	tenant, err := openPool(ctx, o.URL, o.Application, orDefault(o.Tenant, 6), nil)
+	tenant, err := openPool(ctx, o.URL, o.Application, orDefault(o.Tenant, 6), nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open tenant pool: %w", err)
 	}
@@ -66,7 +66,11 @@ func (s *Store) Close() {
 	s.Pipeline.close()
 }
 
-func openPool(ctx context.Context, url, application string, size int32, params map[string]string) (*pgxpool.Pool, error) {
+// connectTime bounds the making of a connection, and the questions that it is asked before it is used.
+const connectTime = 5 * time.Second
+
+// openPool makes a pool whose connections have these parameters and read the same history, where one is given.
+func openPool(ctx context.Context, url, application string, size int32, params map[string]string, h *history) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it, password and all
@@ -74,7 +78,10 @@ func openPool(ctx context.Context, url, application string, size int32, params m
 	config.MaxConns = size
 	config.MinIdleConns = 1
 	config.MaxConnIdleTime = 5 * time.Minute
-	config.ConnConfig.ConnectTimeout = 5 * time.Second
+	config.ConnConfig.ConnectTimeout = connectTime
+	if h != nil {
+		config.AfterConnect, config.PrepareConn = h.opened, h.usable
+	}
 	if application == "" {
 		application = "tributary"
 	}
@@ -121,7 +128,7 @@ func failure(err error) error {
 		return unavailable(err)
 	}
 	switch pgErr.Code {
-	case "25006", "40001", "40P01", "55P03": // read-only (a standby), serialization, deadlock, lock not available
+	case "25006", "40001", "40P01", "55000", "55P03": // read-only, serialization, deadlock, in recovery (a standby), lock not available
 		return unavailable(err)
 	case "58P01": // a library vanished under the server: it was upgraded and not restarted
 		return unavailable(err)

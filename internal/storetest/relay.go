@@ -18,13 +18,26 @@ func Relay(t testing.TB, url string, serve func(client, backend net.Conn)) strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	network, address := addressOf(config)
+	dial := func() (net.Conn, error) { return net.Dial(network, address) }
+	return "postgres://" + config.User + "@" + relay(t, dial, serve) + "/" + config.Database + "?sslmode=disable"
+}
+
+// addressOf is where Postgres listens.
+func addressOf(config *pgx.ConnConfig) (network, address string) {
+	if config.Host[0] == '/' {
+		return "unix", config.Host + "/.s.PGSQL." + strconv.Itoa(int(config.Port))
+	}
+	return "tcp", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
+}
+
+// relay serves connections until the test ends, each with one that dial makes, and gives its address. Where dial
+// fails the client's is closed.
+func relay(t testing.TB, dial func() (net.Conn, error), serve func(client, backend net.Conn)) (address string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
-	}
-	network, address := "unix", config.Host+"/.s.PGSQL."+strconv.Itoa(int(config.Port))
-	if config.Host[0] != '/' {
-		network, address = "tcp", net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
 	}
 	var accepting, served sync.WaitGroup
 	var open sync.Map // of net.Conn
@@ -34,7 +47,7 @@ func Relay(t testing.TB, url string, serve func(client, backend net.Conn)) strin
 			if err != nil {
 				return
 			}
-			backend, err := net.Dial(network, address)
+			backend, err := dial()
 			if err != nil {
 				_ = client.Close()
 				continue
@@ -53,5 +66,5 @@ func Relay(t testing.TB, url string, serve func(client, backend net.Conn)) strin
 		})
 		served.Wait()
 	})
-	return "postgres://" + config.User + "@" + ln.Addr().String() + "/" + config.Database + "?sslmode=disable"
+	return ln.Addr().String()
 }

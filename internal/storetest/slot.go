@@ -13,21 +13,23 @@ import (
 	"github.com/tributary-hub/tributary/internal/localpg"
 )
 
+// source says whose programs are used: another build of Postgres does not run another's cluster.
+const source = "TRIBUTARY_POSTGRES"
+
 // slots is how many test processes may have a Postgres at once.
 const slots = 64
 
 // start runs a Postgres for this test process, which ends with it. Its folder is one of a few in the temporary
 // folder, kept for the next run: initdb and the migrated template are paid for once.
 func start(ctx context.Context) (*localpg.Server, *os.File, error) {
-	source := os.Getenv("TRIBUTARY_POSTGRES") // another build of Postgres does not run another's cluster
-	base := filepath.Join(os.TempDir(), "tributary-test-"+source+strconv.Itoa(os.Getuid()))
+	base := filepath.Join(os.TempDir(), "tributary-test-"+os.Getenv(source)+strconv.Itoa(os.Getuid()))
 	dir, lock, err := takeSlot(base)
 	if err != nil {
 		return nil, nil, err
 	}
 	pg, err := localpg.Start(ctx, localpg.Options{
 		DataDir: dir,
-		Source:  source,
+		Source:  os.Getenv(source),
 		Log:     slog.New(slog.DiscardHandler),
 		Settings: map[string]string{
 			"fsync":              "off", // nothing here must outlive a crash of the machine

@@ -250,10 +250,13 @@ func (c *cluster) prepare(ctx context.Context, name string) error {
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, `
 		GRANT CONNECT ON DATABASE `+name+` TO `+login+`;
-		SELECT tributary.make_partition(kind, day::date) FROM unnest(ARRAY['events', 'outcomes', 'messages']) AS kind,
-			generate_series(current_date - 1, current_date + 1, interval '1 day') AS day`)
+		`+madePartitions)
 	return err
 }
+
+const madePartitions = `
+	SELECT tributary.make_partition(kind, day::date) FROM unnest(ARRAY['events', 'outcomes', 'messages']) AS kind,
+		generate_series(current_date - 1, current_date + 1, interval '1 day') AS day`
 
 func (c *cluster) drop(ctx context.Context, name string) error {
 	return c.admin(ctx, func(conn *pgx.Conn) error {
