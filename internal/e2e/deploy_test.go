@@ -1,0 +1,341 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tributary-hub/tributary/internal/e2e"
+	"github.com/tributary-hub/tributary/internal/localpg"
+)
+
+// TestDeploy_Compose does what compose.yaml says, in its order, where there is no engine: the secrets and the database
+// are made by the scripts that it names, and each service runs the program that the Dockerfile builds as the image's
+// user, in a root folder that has nothing else and cannot be written to, with that service's environment and secrets
+// alone.
+func TestDeploy_Compose(t *testing.T) {
+	t.Parallel()
+	e2e.Needs(t, "psql")
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run a program in a root folder of its own")
+	}
+	c := newContainers(t)
+	if out, err := c.command(t, "migrate", c.services["migrate"].Command...).CombinedOutput(); err != nil {
+		t.Fatalf("migrate: %v\n%s", err, out)
+	}
+	if out, err := c.command(t, "hub", c.health...).CombinedOutput(); err == nil {
+		t.Fatalf("a hub that does not run is healthy: %s", out)
+	}
+
+	hub := c.command(t, "hub", c.run...)
+	said := &lockedBuffer{}
+	hub.Stdout, hub.Stderr = said, said
+	if err := hub.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- hub.Wait() }()
+	t.Cleanup(func() {
+		_ = hub.Process.Kill()
+		if t.Failed() {
+			t.Logf("the hub said:\n%s", said.tail(8000))
+		}
+	})
+	waitUntil(t, func() bool {
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("the hub ended by itself: %v\n%s", err, said.tail(8000))
+		default:
+		}
+		return c.command(t, "hub", c.health...).Run() == nil
+	})
+
+	key, err := c.command(t, "migrate", "key", "create", "--operator", "--name", "first").Output()
+	if err != nil {
+		t.Fatalf("make an operator's key: %v", err)
+	}
+	if status := createTenant(t, "http://"+c.listen, strings.TrimSpace(string(key))); status != http.StatusCreated {
+		t.Errorf("the operator's key makes no tenant: %d", status)
+	}
+
+	if err := hub.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		ended <- err
+		if err != nil {
+			t.Errorf("told to end: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the hub did not end within the 30 s that compose.yaml gives it")
+	}
+	c.unchanged(t)
+}
+
+// containers are what an engine would make of compose.yaml.
+type containers struct {
+	root     string            // what a service sees as /
+	image    map[string]string // the image's environment
+	run      []string          // the image's command, and what tells its health
+	health   []string
+	services map[string]service
+	secrets  map[string]string
+	listen   string // stands for :8080, which another test's hub may have
+	ops      string // likewise for :9090
+	files    []string
+}
+
+// A service of compose.yaml, as far as the hub's own have one.
+type service struct {
+	Command     []string
+	Environment map[string]string
+	Secrets     []string
+}
+
+func newContainers(t *testing.T) *containers {
+	t.Helper()
+	c := &containers{root: t.TempDir(), listen: freeAddress(t), ops: freeAddress(t), secrets: map[string]string{}}
+	if err := os.Chmod(filepath.Dir(c.root), 0o711); err != nil { // the image's user must pass through
+		t.Fatal(err)
+	}
+	c.readImage(t)
+	var file struct{ Services map[string]service }
+	if err := yaml.Unmarshal([]byte(readFile(t, "../../deploy/compose.yaml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	c.services = file.Services
+
+	// The secrets, by the script; then Postgres, which has what its image's entry point would have run.
+	folder := t.TempDir()
+	secretsScript := filepath.Join(folder, "secrets.sh")
+	writeFile(t, secretsScript, readFile(t, "../../deploy/secrets.sh"), 0o755)
+	for range 2 { // the second time it keeps what there is
+		cmd := exec.Command("bash", secretsScript, filepath.Join(c.root, "tributary"))
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+		out, err := cmd.CombinedOutput()
+		if again := len(c.secrets) > 0; (err != nil) != again {
+			t.Fatalf("secrets.sh: %v\n%s", err, out)
+		}
+		for _, name := range []string{"postgres_password", "owner_password", "hub_password", "owner_database_url", "database_url", "keyset"} {
+			value := readFile(t, filepath.Join(folder, "secrets", name))
+			if before := c.secrets[name]; value == "" || before != "" && value != before {
+				t.Errorf("secrets.sh: %s is empty, or another one than before", name)
+			}
+			c.secrets[name] = value
+		}
+	}
+	if info, err := os.Stat(filepath.Join(folder, "secrets")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder of the secrets is open to others: %v, %v", info, err)
+	}
+	c.startPostgres(t, folder)
+
+	if err := os.Chmod(c.root, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	c.files = c.list(t)
+	return c
+}
+
+// readImage takes from the Dockerfile what an engine would, and runs its build line.
+func (c *containers) readImage(t *testing.T) {
+	t.Helper()
+	dockerfile := readFile(t, "../../deploy/Dockerfile")
+	c.image = map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"} // an engine's
+	for _, match := range regexp.MustCompile(`(?m)^ENV (\w+)=(\S+)$`).FindAllStringSubmatch(dockerfile, -1) {
+		c.image[match[1]] = match[2]
+	}
+	list := func(instruction string) []string {
+		match := regexp.MustCompile(`(?m)^` + instruction + ` (\[.*\])$`).FindStringSubmatch(dockerfile)
+		if match == nil {
+			t.Fatalf("the Dockerfile has no %s as a list", instruction)
+		}
+		var all []string
+		if err := json.Unmarshal([]byte(match[1]), &all); err != nil {
+			t.Fatalf("%s: %v", instruction, err)
+		}
+		return all
+	}
+	if entry := list("ENTRYPOINT"); !slices.Equal(entry, []string{"/tributary"}) {
+		t.Fatalf("the image's entry point is %v", entry)
+	}
+	c.run, c.health = list("CMD"), list("HEALTHCHECK .* CMD")[1:]
+	build := regexp.MustCompile(`(?m)^RUN .*(CGO_ENABLED=0 .*go build .*)$`).FindStringSubmatch(dockerfile)
+	if build == nil {
+		t.Fatal("the Dockerfile builds nothing")
+	}
+	cmd := exec.Command("sh", "-c", strings.Replace(build[1], "/out/tributary", filepath.Join(c.root, "tributary"), 1))
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "VERSION=v0.0.0-test", "TARGETOS=", "TARGETARCH=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+}
+
+// startPostgres runs one that asks for passwords, with what roles.sh makes, on a socket that the services can reach.
+func (c *containers) startPostgres(t *testing.T, folder string) {
+	t.Helper()
+	if err := errors.Join(os.Chmod(filepath.Dir(folder), 0o711), os.Chmod(folder, 0o711)); err != nil {
+		t.Fatal(err)
+	}
+	hba := filepath.Join(folder, "pg_hba.conf")
+	writeFile(t, hba, "local all postgres trust\nlocal all all scram-sha-256\n", 0o644)
+	pg, err := localpg.Start(t.Context(), localpg.Options{
+		DataDir: filepath.Join(folder, "postgres"), Source: os.Getenv("TRIBUTARY_POSTGRES"), Log: slog.New(slog.DiscardHandler),
+		Settings: map[string]string{"fsync": "off", "hba_file": hba},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pg.Stop(context.WithoutCancel(t.Context())) })
+	config, err := pgx.ParseConfig(pg.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	script := filepath.Join(folder, "roles.sh")
+	writeFile(t, script, strings.ReplaceAll(readFile(t, "../../deploy/postgres/roles.sh"), "/run/secrets", filepath.Join(folder, "secrets")), 0o755)
+	cmd := exec.Command("bash", script)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PGHOST=" + config.Host}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("roles.sh: %v\n%s", err, out)
+	}
+
+	socket := filepath.Join(c.root, "postgres", ".s.PGSQL.5432")
+	if err := errors.Join(os.Mkdir(filepath.Dir(socket), 0o755), os.Link(filepath.Join(config.Host, ".s.PGSQL.5432"), socket), os.Chmod(socket, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"owner_database_url", "database_url"} {
+		const host = "@postgres:5432/tributary?"
+		if !strings.Contains(c.secrets[name], host) {
+			t.Fatalf("%s leads to another place than the service postgres", name)
+		}
+		c.secrets[name] = strings.Replace(c.secrets[name], host, "@/tributary?host=/postgres&", 1)
+	}
+}
+
+// command is the image's program as a service runs it. What compose.yaml lets its user say is said here.
+func (c *containers) command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	s, found := c.services[name]
+	if !found {
+		t.Fatalf("compose.yaml has no service %s", name)
+	}
+	if args[0] == "/tributary" {
+		args = args[1:]
+	}
+	folder := filepath.Join(c.root, "run", "secrets")
+	if err := errors.Join(os.RemoveAll(folder), os.MkdirAll(folder, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range s.Secrets {
+		writeFile(t, filepath.Join(folder, secret), c.secrets[secret], 0o444)
+	}
+	said := map[string]string{"TRIBUTARY_PUBLIC_URL": "https://hub.example.com"}
+	environment := map[string]string{}
+	for _, of := range []map[string]string{c.image, s.Environment} {
+		for key, value := range of {
+			environment[key] = os.Expand(value, func(expression string) string {
+				variable, _, _ := strings.Cut(expression, ":")
+				return said[variable]
+			})
+		}
+	}
+	if environment["TRIBUTARY_OPS_LISTEN"] != ":9090" || environment["TRIBUTARY_LISTEN"] != "" {
+		t.Fatalf("%s listens elsewhere than the ports that compose.yaml and the image name: %v", name, environment)
+	}
+	environment["TRIBUTARY_LISTEN"], environment["TRIBUTARY_OPS_LISTEN"] = c.listen, c.ops
+
+	cmd := exec.Command("/tributary", args...)
+	cmd.Dir = "/"
+	cmd.Env = []string{}
+	for key, value := range environment {
+		cmd.Env = append(cmd.Env, key+"="+value)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: c.root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}, Setpgid: true}
+	return cmd
+}
+
+// list are the files of the root folder, less the secrets, which each command has its own of.
+func (c *containers) list(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(c.root, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && !strings.HasPrefix(path, filepath.Join(c.root, "run")) {
+			all = append(all, strings.TrimPrefix(path, c.root))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func (c *containers) unchanged(t *testing.T) {
+	t.Helper()
+	if got := c.list(t); !slices.Equal(got, c.files) {
+		t.Errorf("the hub's files are %v, and were %v", got, c.files)
+	}
+}
+
+func createTenant(t *testing.T, hub, key string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, hub+"/v1/tenants", bytes.NewReader([]byte(`{"slug":"acme","name":"Acme"}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+// freeAddress is one that nobody listens at, at this moment.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func writeFile(t *testing.T, path, content string, mode os.FileMode) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(path, []byte(content), mode), os.Chmod(path, mode)); err != nil {
+		t.Fatal(err)
+	}
+}
