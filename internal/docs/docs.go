@@ -41,8 +41,10 @@ var contents = []struct{ group, name, title string }{
 	{"API", "problems", "Problems"},
 	{"Run", "configuration", "Configuration"},
 	{"Run", "operating", "Operating"},
+	{"Run", "scale", "From one node to four"},
 	{"Run", "keyset", "The keyset"},
 	{"Run", "tracing", "Tracing"},
+	{"Run", "troubleshoot", "Troubleshoot"},
 }
 
 // A page is rendered and ready to be sent.

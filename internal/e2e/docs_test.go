@@ -28,7 +28,7 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range snippets(t) {
+	for _, s := range snippets(t, "sh run") {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", s.text)
 		cmd.Env = append(os.Environ(),
@@ -117,8 +117,8 @@ func crawl(t *testing.T, hub string) {
 // A snippet is a command of a page, and what the page says that it prints, as JSON; "": nothing is said.
 type snippet struct{ page, text, output string }
 
-// snippets are the blocks of the pages that are marked "sh run": what a reader would paste.
-func snippets(t *testing.T) []snippet {
+// snippets are the blocks of the pages that are marked so, such as "sh run": what a reader would paste.
+func snippets(t *testing.T, mark string) []snippet {
 	t.Helper()
 	names, err := filepath.Glob("../docs/pages/*.md")
 	if err != nil {
@@ -130,7 +130,7 @@ func snippets(t *testing.T) []snippet {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range strings.Split(string(source), "```sh run\n")[1:] {
+		for _, part := range strings.Split(string(source), "```"+mark+"\n")[1:] {
 			text, after, _ := strings.Cut(part, "```")
 			s := snippet{page: filepath.Base(name), text: text}
 			if below, ok := strings.CutPrefix(after, "\n\n```json output\n"); ok {

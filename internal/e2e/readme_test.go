@@ -55,7 +55,7 @@ func TestDocs_Quickstart(t *testing.T) {
 	e2e.Needs(t, "curl")
 	_, folder := startInFolder(t)
 	var page strings.Builder
-	for _, s := range snippets(t) {
+	for _, s := range snippets(t, "sh run") {
 		if s.page == "quickstart.md" {
 			page.WriteString(s.text)
 		}
