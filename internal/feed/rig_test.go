@@ -51,7 +51,8 @@ func start(t testing.TB, listening bool, adjust func(*feed.Options)) *rig {
 		adjust(&r.options)
 	}
 	r.Feed = feed.New(r.options)
-	r.db.Pipeline.OnEpoch(func(epoch string) { r.EpochIs(hub.Epoch(epoch)) })
+	first := r.Feed // a test may put another in its place
+	r.db.Pipeline.OnEpoch(func(epoch string) { first.EpochIs(hub.Epoch(epoch)) })
 	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
