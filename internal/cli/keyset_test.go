@@ -150,10 +150,10 @@ func must(t *testing.T, err error) {
 
 // A holding is what a tenant has in a hub that is sealed there: all of it is asked for again after each step.
 type holding struct {
-	slug, path, secret string // path of the endpoint, /in/…
-	event              string // whose body is sealed
-	body               []byte
-	answer             []byte // to the request for a key
+	slug, path string // path of the endpoint, /in/…
+	event      string // whose body is sealed
+	body       []byte
+	answer     []byte // to the request for a key
 }
 
 const slackSecret, otherSecret = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"

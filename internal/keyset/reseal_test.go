@@ -383,3 +383,38 @@ func TestPrune_Ended(t *testing.T) {
 		}
 	}
 }
+
+// What somebody stores or deletes between the reading of a value and its writing is theirs.
+func TestReseal_LeavesWhatChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	db, a := storetest.New(t), newAges(t)
+	fill(t, db, open(t, a.first), 0)
+	k := open(t, a.promoted)
+	keys, err := keyset.Of(k)
+	must(t, err)
+	must(t, store.Reseal(t.Context(), store.ResealOptions{
+		URL: db.OwnerURL, Keyset: keys, Prefix: k.Prefix(),
+		Seal: func(v store.SealedValue) ([]byte, error) {
+			switch secret.Purpose(v.Purpose) {
+			case secret.EndpointToken:
+				db.Exec(t, `UPDATE tributary.endpoints SET token_sealed = 'theirs'`)
+			case secret.EndpointSecret:
+				db.Exec(t, `DELETE FROM tributary.secrets`)
+			default:
+			}
+			return []byte("anew"), nil
+		},
+		Progress: func(r store.Resealed) {
+			want := 1
+			if r.Column == "endpoints.token_sealed" || r.Column == "secrets.sealed" || strings.HasPrefix(r.Column, "events.") {
+				want = 0
+			}
+			if r.Anew != want {
+				t.Errorf("%s: %d sealed anew, want %d", r.Column, r.Anew, want)
+			}
+		},
+	}))
+	if token := storetest.Value[string](t, db, `SELECT convert_from(token_sealed, 'UTF8') FROM tributary.endpoints`); token != "theirs" {
+		t.Errorf("the token is %q, want what was stored meanwhile", token)
+	}
+}

@@ -99,7 +99,11 @@ func (n *Node) run(ctx context.Context) {
 func (n *Node) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, beatInTime)
 	defer cancel()
-	if err := n.o.Pipeline.Beat(ctx, n.o.Self); err != nil {
+	write := n.o.Pipeline.Beat
+	if n.inTime == 0 { // the others may have gone on without it, and seal with a key that it lacks: then it stays silent
+		write = n.o.Pipeline.Join
+	}
+	if err := write(ctx, n.o.Self); err != nil {
 		n.inTime = 0
 		n.metrics.unwritten.Inc()
 		n.o.Log.WarnContext(ctx, "beat not written", "error", err)

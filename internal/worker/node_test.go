@@ -72,6 +72,31 @@ func TestNode_JudgesAfterItsOwnBeats(t *testing.T) {
 	}
 }
 
+// A node that was silent while the others began to seal with a key that it lacks stays dead to them.
+func TestNode_StaysSilentWithoutTheKey(t *testing.T) {
+	t.Parallel()
+	db, node := newNode(t, "dead", 0, false)
+	missed, cancel := context.WithCancel(t.Context())
+	cancel()
+	rows := func() int { return storetest.Value[int](t, db, `SELECT count(*) FROM tributary.nodes`) }
+	node.Beat(t.Context())
+	node.Beat(missed)
+	db.Exec(t, `DELETE FROM tributary.nodes`)
+	node.Beat(t.Context())
+	if n := rows(); n != 1 {
+		t.Errorf("%d nodes after it is back, want 1", n)
+	}
+	node.Beat(missed)
+	db.Exec(t, `DELETE FROM tributary.nodes`)
+	db.Exec(t, `INSERT INTO tributary.keyset_keys (key_id, proof) VALUES (2, 'proof')`)
+	for range 2 {
+		node.Beat(t.Context())
+	}
+	if n := rows(); n != 0 {
+		t.Errorf("%d nodes, though it lacks the key", n)
+	}
+}
+
 // At its start a node frees the jobs of its own killed predecessor, where its id is one that it keeps.
 func TestNode_FreesItsOwn(t *testing.T) {
 	t.Parallel()

@@ -8,3 +8,6 @@ func SealedColumns() []string {
 	}
 	return names
 }
+
+// KeysetLock is what those hold who decide which key may seal.
+const KeysetLock = int64(keysetLock)
