@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 TOOL := go tool -modfile=internal/tools/go.mod
 # A checkout without tags gives the commit, a folder without git gives devel.
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-GENERATED := openapi/openapi.yaml openapi/openapi-3.0.yaml migrations/schema.sql
+GENERATED := openapi/openapi.yaml openapi/openapi-3.0.yaml migrations/schema.sql internal/docs/metrics.md
 
 # ARGS goes to the command that run and bench start, TESTFLAGS to go test, FUZZTIME is for each target.
 ARGS ?=
@@ -88,11 +88,12 @@ fmt: ## formats, and mends what linters can mend
 
 # Each file is written beside its place first, so that a failure leaves the old one.
 .PHONY: generate
-generate: ## OpenAPI documents and the dump of the schema
+generate: ## OpenAPI documents, the dump of the schema, the table of metrics
 	@mkdir -p bin openapi
 	go run ./cmd/tributary openapi --format yaml --version 3.1 >bin/openapi.new && mv bin/openapi.new openapi/openapi.yaml
 	go run ./cmd/tributary openapi --format yaml --version 3.0 >bin/openapi.new && mv bin/openapi.new openapi/openapi-3.0.yaml
 	go test ./internal/store -count=1 -run '^TestSchemaDump$$' -update
+	go test ./internal/app -count=1 -run '^TestMetricsTable$$' -update
 
 .PHONY: verify
 verify: check ## check and test, as CI does it: a skipped test is a failure

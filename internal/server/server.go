@@ -134,6 +134,7 @@ func (s *Server) Listen(ctx context.Context) error {
 			return fmt.Errorf("%s server: %w", s.name, err)
 		}
 		s.http.TLSConfig = pair.config()
+		s.metrics.certificate.Store(pair)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.listen)
