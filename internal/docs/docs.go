@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-//go:embed pages/*.md layout.html reference.html style.css
+//go:embed pages/*.md pages/runbooks/*.md metrics.md layout.html reference.html style.css
 var files embed.FS
 
 // A Variable is one name of the environment, for the page on configuration.
@@ -43,7 +43,9 @@ var contents = []struct{ group, name, title string }{
 	{"Run", "operating", "Operating"},
 	{"Run", "scale", "From one node to four"},
 	{"Run", "keyset", "The keyset"},
+	{"Run", "metrics", "Metrics"},
 	{"Run", "tracing", "Tracing"},
+	{"Run", "runbooks", "Runbooks"},
 	{"Run", "troubleshoot", "Troubleshoot"},
 }
 
@@ -92,6 +94,20 @@ func New(o Options) (http.Handler, error) {
 			return nil, err
 		}
 	}
+	books, err := runbooks()
+	if err != nil {
+		return nil, err
+	}
+	for _, book := range books {
+		body, err := r.markdown(book.source)
+		if err != nil {
+			return nil, fmt.Errorf("runbook %s: %w", book.name, err)
+		}
+		body.outline = linksTo(books)
+		if err := p.add(r, place("runbooks/"+book.name), book.title, body); err != nil {
+			return nil, err
+		}
+	}
 	body, err := r.markdown("# No such page\n\nThe address is wrong, or the page has moved. The pages are listed beside this; [the overview](/docs) is a good start.\n")
 	if err != nil {
 		return nil, err
@@ -123,6 +139,12 @@ func content(r *renderer, name string, o Options) (body, error) {
 		b.outline = append(b.outline, reference.outline...)
 	case "providers":
 		b.outline = siblings()
+	case "runbooks":
+		books, err := runbooks()
+		if err != nil {
+			return body{}, err
+		}
+		b.outline = linksTo(books)
 	}
 	return b, nil
 }
@@ -140,6 +162,14 @@ func source(name string, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	metrics, err := files.ReadFile("metrics.md")
+	if err != nil {
+		return "", err
+	}
+	books, err := runbooks()
+	if err != nil {
+		return "", err
+	}
 	filled := strings.NewReplacer(append(examples,
 		"{{providers}}", providerTable(),
 		"{{problems}}", problemList(),
@@ -148,6 +178,8 @@ func source(name string, o Options) (string, error) {
 		"{{limits}}", limitTable(),
 		"{{bounds}}", boundTable(),
 		"{{variables}}", variableTable(o.Variables),
+		"{{metrics}}", string(metrics),
+		"{{runbooks}}", runbookTable(books),
 	)...).Replace(string(text))
 	if _, rest, unknown := strings.Cut(filled, "{{"); unknown {
 		mark, _, _ := strings.Cut(rest, "}}")
