@@ -153,7 +153,11 @@ func (l *Listener) run(ctx context.Context) {
 			attempt = 0
 		}
 		wait := backoff(attempt)
-		l.o.Log.WarnContext(ctx, "listener lost its connection", "error", err, "was_connected", connected, "again_in", wait)
+		level := slog.LevelWarn
+		if attempt > 0 { // told when it began
+			level = slog.LevelDebug
+		}
+		l.o.Log.Log(ctx, level, "listener lost its connection", "error", err, "was_connected", connected, "again_in", wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(wait):

@@ -155,7 +155,7 @@ func (s *Subscription) waitForMissing(ctx context.Context, moved bool, after, ho
 		s.gapSince = time.Now()
 		s.feed.metrics.gaps.Inc()
 		s.feed.o.Log.ErrorContext(ctx, "messages are missing from a log, waiting for them",
-			"tenant_id", s.tenant, "after", after, "through", hole)
+			"tenant", s.tenant, "after", after, "through", hole)
 	}
 	if time.Since(s.gapSince) < s.feed.o.Patience {
 		return backoff(4)
@@ -163,7 +163,7 @@ func (s *Subscription) waitForMissing(ctx context.Context, moved bool, after, ho
 	s.gapSince = time.Time{}
 	s.feed.metrics.lost.Inc()
 	s.feed.o.Log.ErrorContext(ctx, "messages are missing from a log, resetting a subscriber",
-		"tenant_id", s.tenant, "after", after, "through", hole)
+		"tenant", s.tenant, "after", after, "through", hole)
 	return 0
 }
 
@@ -212,13 +212,13 @@ func (s *Subscription) later(ctx context.Context, err error) {
 	if !store.IsUnavailable(err) {
 		level = slog.LevelError
 	}
-	s.feed.o.Log.Log(ctx, level, "a log cannot be read for its subscribers, trying on", "tenant_id", s.tenant, "error", err)
+	s.feed.o.Log.Log(ctx, level, "a log cannot be read for its subscribers, trying on", "tenant", s.tenant, "error", err)
 }
 
 // recovered ends a row of failures.
 func (s *Subscription) recovered(ctx context.Context) {
 	if s.failed >= repeated && s.tail.relieve() {
-		s.feed.o.Log.InfoContext(ctx, "a log can be read again for its subscribers", "tenant_id", s.tenant)
+		s.feed.o.Log.InfoContext(ctx, "a log can be read again for its subscribers", "tenant", s.tenant)
 	}
 	s.failed = 0
 }

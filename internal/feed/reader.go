@@ -194,7 +194,7 @@ func (f *Feed) endDeleted(ctx context.Context, t *tail, head hub.Position) (dele
 		return err
 	})
 	if deleted {
-		f.o.Log.InfoContext(ctx, "a tenant was deleted, its subscriptions end", "tenant_id", t.tenant)
+		f.o.Log.InfoContext(ctx, "a tenant was deleted, its subscriptions end", "tenant", t.tenant)
 		t.end(hub.Errorf(hub.NotFound, "the tenant was deleted"))
 	}
 	return deleted, err
@@ -203,7 +203,7 @@ func (f *Feed) endDeleted(ctx context.Context, t *tail, head hub.Position) (dele
 // describe says for the log what was asked for and what came.
 func (a ask) describe(read store.LogRead) []any {
 	return []any{
-		"tenant_id", a.from.Tenant, "after", a.from.After, "head", read.Head, "floor", read.Floor,
+		"tenant", a.from.Tenant, "after", a.from.After, "head", read.Head, "floor", read.Floor,
 		"through", read.Through, "messages", len(read.Messages),
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/tally"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // NotebookOptions of a Notebook.
@@ -42,6 +43,7 @@ type Notebook struct {
 	senders *meter.Senders
 	uses    *tally.Tally[hub.SecretID, store.SecretUse]
 	metrics notebookMetrics
+	failing telemetry.Stretch // writes of rejections
 
 	stop    chan struct{}
 	once    sync.Once
@@ -187,8 +189,13 @@ func (n *Notebook) writeRejections(ctx context.Context, first rejected) {
 	defer cancel()
 	if err := n.o.Pipeline.InsertRejections(ctx, batch); err != nil {
 		n.metrics.failed.Add(float64(len(batch)))
-		n.o.Log.WarnContext(ctx, "rejections not written", "rejections", len(batch), "error", err)
+		if n.failing.Begins() {
+			n.o.Log.WarnContext(ctx, "rejections cannot be written, and are lost", "rejections", len(batch), "error", err)
+		}
 		return
+	}
+	if n.failing.Ends() {
+		n.o.Log.InfoContext(ctx, "rejections are written again")
 	}
 	n.metrics.written.Add(float64(len(batch)))
 }

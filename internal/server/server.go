@@ -4,6 +4,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -209,6 +210,10 @@ func (s *Server) Stop(ctx context.Context) error {
 type complaints struct{ log *slog.Logger }
 
 func (c complaints) Write(line []byte) (int, error) {
-	c.log.Warn("http connection failed", "detail", strings.TrimSpace(string(line)))
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) { // whoever connects and speaks something else causes one
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, "http connection failed", "detail", strings.TrimSpace(string(line)))
 	return len(line), nil
 }

@@ -67,7 +67,7 @@ func (t *Tally[K, V]) giveBack(counts map[K]V) {
 // Options say when counts are written.
 type Options struct {
 	Interval time.Duration                // required: between writes
-	Failed   func(context.Context, error) // required: told of a write that failed; the next one comes after the interval
+	Failed   func(context.Context, error) // required: told of the first of writes that fail in a row; the next one comes after the interval
 }
 
 // A Writer writes what has been counted every few seconds, and what is left when it ends.
@@ -115,15 +115,17 @@ func (w *Writer) Stop(ctx context.Context) error {
 func (w *Writer) run(ctx context.Context) {
 	ticker := time.NewTicker(w.o.Interval)
 	defer ticker.Stop()
-	for {
+	for failing := false; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := w.writeOnce(ctx); err != nil {
+		err := w.writeOnce(ctx)
+		if err != nil && !failing {
 			w.o.Failed(ctx, err)
 		}
+		failing = err != nil
 	}
 }
 

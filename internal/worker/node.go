@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // The rhythm of nodes. A node is dead to the others after 10 s of silence; it judges them only after its own last
@@ -35,6 +36,7 @@ type Node struct {
 	beatEvery time.Duration // these two are the constants, or less in a test
 	lookEvery time.Duration
 	inTime    int // beats in a row
+	silent    telemetry.Stretch
 	metrics   nodeMetrics
 
 	cancel  context.CancelFunc
@@ -106,8 +108,13 @@ func (n *Node) beat(ctx context.Context) {
 	if err := write(ctx, n.o.Self); err != nil {
 		n.inTime = 0
 		n.metrics.unwritten.Inc()
-		n.o.Log.WarnContext(ctx, "beat not written", "error", err)
+		if n.silent.Begins() {
+			n.o.Log.WarnContext(ctx, "beats cannot be written", "error", err)
+		}
 		return
+	}
+	if n.silent.Ends() {
+		n.o.Log.InfoContext(ctx, "beats are written again")
 	}
 	n.inTime++
 	n.metrics.written.Inc()

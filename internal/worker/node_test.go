@@ -1,8 +1,10 @@
 package worker_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +96,30 @@ func TestNode_StaysSilentWithoutTheKey(t *testing.T) {
 	}
 	if n := rows(); n != 0 {
 		t.Errorf("%d nodes, though it lacks the key", n)
+	}
+}
+
+// Beats that fail are told of when they begin to, and when they are written again: Postgres may be away all night.
+func TestNode_TellsOnce(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	var log bytes.Buffer
+	node := worker.NewNode(worker.NodeOptions{
+		Pipeline: db.Pipeline, Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: prometheus.NewRegistry(),
+		Self: store.Node{ID: "self", Roles: []string{"worker"}, Version: "test", Keyset: store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}},
+	})
+	missed, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, beat := range "x---x--xx" {
+		ctx := t.Context()
+		if beat == '-' {
+			ctx = missed
+		}
+		node.Beat(ctx)
+	}
+	began, ended := strings.Count(log.String(), "beats cannot be written"), strings.Count(log.String(), "beats are written again")
+	if began != 2 || ended != 2 {
+		t.Errorf("told %d times that they fail and %d times that they do not: %s", began, ended, &log)
 	}
 }
 
