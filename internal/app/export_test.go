@@ -3,8 +3,6 @@ package app
 import (
 	"log/slog"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
@@ -17,6 +15,3 @@ func Quieted(behind slog.Handler) slog.Handler { return quieted{behind} }
 func (a *App) Readiness(db *store.Store, l *backplane.Listener) []server.Check {
 	return a.readiness(&subject{db: db, listener: l})
 }
-
-// Registry has the metrics of the process.
-func (a *App) Registry() *prometheus.Registry { return a.metrics }

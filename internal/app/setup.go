@@ -180,5 +180,6 @@ func (a *App) setup(ctx context.Context) error {
 	if streams != nil {
 		a.onStop("streams", streams.Stop) // before the port, which waits for its requests
 	}
+	a.onStop("accepting", a.public.Drain) // first of all: who is told goodbye must not come back here
 	return nil
 }

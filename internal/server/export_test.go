@@ -14,3 +14,6 @@ func LoadCertificate(certFile, keyFile string, now func() time.Time) (current fu
 	c, err := loadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler), now)
 	return c.current, err
 }
+
+// Linger is how long a drained server's open connections get.
+const Linger = linger

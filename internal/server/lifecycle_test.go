@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tributary-hub/tributary/internal/server"
 )
@@ -181,4 +183,80 @@ func TestLifecycle_Misuse(t *testing.T) {
 			t.Error("no error")
 		}
 	})
+}
+
+// A connection that is open when the server drains is answered once more, and told that this was its last; meanwhile
+// none is taken, and the end of the port is no failure.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "whole") })
+	failed := make(chan error, 1)
+	s := start(t, mux, func(o *server.Options) { o.Failed = failed })
+	address := strings.TrimPrefix(s.url, "http://")
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	ask := func() *http.Response {
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+address+"\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		if body, err := io.ReadAll(res.Body); string(body) != "whole" || err != nil {
+			t.Errorf("answered %q, %v", body, err)
+		}
+		return res
+	}
+	if res := ask(); res.Close {
+		t.Error("told to go before the drain")
+	}
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address); err == nil {
+		_ = other.Close()
+		t.Error("a draining server takes connections")
+	}
+	if res := ask(); !res.Close {
+		t.Error("not told to go by the last answer")
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	select {
+	case err := <-failed:
+		t.Errorf("draining is told as a failure: %v", err)
+	default:
+	}
+	if err := s.Drain(t.Context()); err != nil {
+		t.Errorf("second drain: %v", err)
+	}
+}
+
+// A connection that says nothing while the server drains is not closed at once: its client may just have begun.
+func TestDrain_Lingers(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(http.ResponseWriter, *http.Request) {})
+	s := start(t, mux, nil)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport}).Do(s.request(t, http.MethodGet, "/", nil)) // and keeps its connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	began := time.Now()
+	if err := errors.Join(s.Drain(t.Context()), s.Stop(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < server.Linger {
+		t.Errorf("stopped after %s with a connection open, want to wait %s", took, server.Linger)
+	}
 }

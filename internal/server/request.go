@@ -30,6 +30,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(ctx)
 	out := &response{ResponseWriter: w}
 	out.Header().Set("X-Request-Id", record.RequestID)
+	if s.drain.isOn() {
+		out.Header().Set("Connection", "close") // over HTTP/2 net/http makes a GOAWAY of it
+	}
 
 	s.metrics.inFlight.Inc()
 	defer func() {

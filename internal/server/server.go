@@ -4,7 +4,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -67,6 +66,7 @@ type Server struct {
 	keyFile   string
 	http      *http.Server
 	failed    chan<- error
+	drain     *drain
 
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
@@ -97,6 +97,7 @@ func New(o Options) *Server {
 		certFile:  o.CertFile,
 		keyFile:   o.KeyFile,
 		failed:    o.Failed,
+		drain:     newDrain(),
 	}
 	if o.CheckHost {
 		s.hosts = hostSet(o.Hosts)
@@ -116,6 +117,7 @@ func New(o Options) *Server {
 			}
 			return ctx
 		},
+		ConnState: s.drain.count,
 		// No ReadTimeout and no WriteTimeout: both are absolute and would end streams.
 	}
 	return s
@@ -135,7 +137,6 @@ func (s *Server) Listen(ctx context.Context) error {
 			return fmt.Errorf("%s server: %w", s.name, err)
 		}
 		s.http.TLSConfig = pair.config()
-		s.metrics.certificate.Store(pair)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.listen)
@@ -179,13 +180,14 @@ func (s *Server) serve(listener net.Listener, done chan struct{}) {
 	if s.http.TLSConfig != nil {
 		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
 	}
-	if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(listener); !errors.Is(err, http.ErrServerClosed) && !s.drain.isOn() {
 		s.failed <- fmt.Errorf("%s server: %w", s.name, err)
 	}
 }
 
-// Stop takes no more connections and waits until every request is answered: end streams before. When ctx is done
-// first, it cuts what is left and says so. It may be called twice, and on a server that never started.
+// Stop takes no more connections and waits until every request is answered: end streams before. After a Drain it first
+// lets clients go by themselves, for a moment. When ctx is done first, it cuts what is left and says so. It may be
+// called twice, and on a server that never started.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	listener, cancel, done := s.listener, s.cancel, s.done
@@ -195,6 +197,9 @@ func (s *Server) Stop(ctx context.Context) error {
 			_ = listener.Close() // never served; a second close is no harm
 		}
 		return nil
+	}
+	if s.drain.isOn() {
+		s.drain.wait(ctx)
 	}
 	err := s.http.Shutdown(ctx)
 	cancel()
@@ -210,10 +215,6 @@ func (s *Server) Stop(ctx context.Context) error {
 type complaints struct{ log *slog.Logger }
 
 func (c complaints) Write(line []byte) (int, error) {
-	level := slog.LevelWarn
-	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) { // whoever connects and speaks something else causes one
-		level = slog.LevelDebug
-	}
-	c.log.Log(context.Background(), level, "http connection failed", "detail", strings.TrimSpace(string(line)))
+	c.log.Warn("http connection failed", "detail", strings.TrimSpace(string(line)))
 	return len(line), nil
 }
