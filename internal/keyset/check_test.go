@@ -118,6 +118,9 @@ func TestCheck(t *testing.T) {
 		"with the old key, after it was pruned": {
 			before: []started{{"n", a.rotated, ""}, {"n", a.promoted, ""}}, then: retireFirst, last: started{"m", a.rotated, "which `tributary keyset prune` has retired"},
 		},
+		"never rotated, after it was pruned": {
+			before: []started{{"n", a.rotated, ""}, {"n", a.promoted, ""}}, then: retireFirst, last: started{"m", a.first, "which `tributary keyset prune` has retired"},
+		},
 		"filled by a build that keeps no proofs": {then: endpointOf(a.first), last: started{"n", a.rotated, ""}},
 		"filled by such a build, with another keyset": {
 			then: endpointOf(other.first), last: started{"n", a.first, "use the one that it was filled with, which has key "},

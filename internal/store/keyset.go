@@ -53,11 +53,13 @@ type SealedToken struct {
 // Refuses says why a process with the keyset must not use the database: it could not open what is there, or others
 // could not open what it seals. Its own row, where self is its node's id, does not count.
 func (s KeysetState) Refuses(k Keyset, self string) error {
-	for _, key := range s.Keys {
-		switch has := slices.Contains(k.Keys, key.ID); {
-		case key.Retired && key.ID == k.Primary:
+	for _, key := range s.Keys { // this first: it says more
+		if key.Retired && key.ID == k.Primary {
 			return hub.Errorf(hub.Conflict, "the keyset seals with key %d, which `tributary keyset prune` has retired: use the keyset that prune printed, or one rotated from it", key.ID)
-		case !key.Retired && !has:
+		}
+	}
+	for _, key := range s.Keys {
+		if !key.Retired && !slices.Contains(k.Keys, key.ID) {
 			return hub.Errorf(hub.Conflict, "the keyset cannot open what the database holds: it lacks key %d; use the keyset that has it, since what that key sealed is lost without it", key.ID)
 		}
 	}
