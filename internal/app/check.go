@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +31,6 @@ type check struct {
 type subject struct {
 	config config.Config
 	kind   string // of installation: production or dev
-	log    *slog.Logger
 
 	survey   store.Survey // once the server was reached
 	keeper   *secret.Keeper
@@ -111,7 +109,7 @@ func checks() []check {
 			remedy: "use another database: `tributary dev` and `tributary serve` each mark theirs at its first use and refuse the other's",
 		},
 		{
-			name: "sealed data", needs: []string{"keyset", "migrations"}, run: checkSealed,
+			name: "sealed data", needs: []string{"keyset", "migrations"}, run: checkSealed, probe: probeSealed,
 			remedy: "name the keyset in TRIBUTARY_KEYSET that the database was used with; see /docs/keyset",
 		},
 		{
@@ -206,8 +204,8 @@ func (r Refusal) Error() string {
 }
 
 // Examine asks all checks, for doctor and for a serve that is refused already, and leaves no trace.
-func Examine(ctx context.Context, c config.Config, log *slog.Logger) []Finding {
-	s := &subject{config: c, kind: production, log: log}
+func Examine(ctx context.Context, c config.Config) []Finding {
+	s := &subject{config: c, kind: production}
 	if err := s.open(ctx); err != nil {
 		s.db, s.river = nil, nil // the checks of the database say why
 	} else {

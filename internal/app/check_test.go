@@ -226,7 +226,7 @@ func TestExamine(t *testing.T) {
 				tt.setting(&c, db)
 			}
 			var failed, warnings []string
-			for _, f := range app.Examine(t.Context(), c, slog.New(slog.DiscardHandler)) {
+			for _, f := range app.Examine(t.Context(), c) {
 				if (f.State == app.Failed || f.State == app.Warning) == (f.Remedy == "") {
 					t.Errorf("%s is %s, and its remedy %q", f.Check, f.State, f.Remedy)
 				}
@@ -326,11 +326,18 @@ func TestReadiness(t *testing.T) {
 		"all is well": {},
 		"the database is away": {
 			after:   func(_ context.Context, _ *testing.T, _ *app.App, s *store.Store, _ *backplane.Listener) { s.Close() },
-			failing: []string{"database", "migrations", "clock"},
+			failing: []string{"database", "migrations", "sealed data", "clock"},
 		},
 		"not migrated": {
 			before:  does(`UPDATE tributary.schema_version SET version = 0`),
 			failing: []string{"migrations"},
+		},
+		"another key seals": {
+			before: func(t *testing.T, db *storetest.DB) {
+				t.Helper()
+				db.Endpoint(t, db.Tenant(t), "stripe") // no keyset opens its token
+			},
+			failing: []string{"sealed data"},
 		},
 		"the clock is wrong": {
 			before:  shiftClock("10 minutes"),
@@ -367,8 +374,12 @@ func TestReadiness(t *testing.T) {
 			if tt.after != nil {
 				tt.after(ctx, t, a, s, listener)
 			}
+			keyset, err := secret.NewKeyset()
+			must(t, err)
+			keeper, err := secret.Open(keyset)
+			must(t, err)
 			var failing []string
-			for _, check := range a.Readiness(s, listener) {
+			for _, check := range a.Readiness(s, keeper, listener) {
 				if check.Run(ctx) != nil {
 					failing = append(failing, check.Name)
 				}

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
 )
@@ -12,6 +13,6 @@ import (
 func Quieted(behind slog.Handler) slog.Handler { return quieted{behind} }
 
 // Readiness is what must hold for the process to be sent requests.
-func (a *App) Readiness(db *store.Store, l *backplane.Listener) []server.Check {
-	return a.readiness(&subject{db: db, listener: l})
+func (a *App) Readiness(db *store.Store, keeper *secret.Keeper, l *backplane.Listener) []server.Check {
+	return a.readiness(&subject{db: db, keeper: keeper, listener: l})
 }

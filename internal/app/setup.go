@@ -44,7 +44,7 @@ func (a *App) setup(ctx context.Context) error {
 		return err
 	}
 	a.onStop("river pool", func(context.Context) error { river.Close(); return nil })
-	checked := &subject{config: o.Config, kind: production, log: log, db: db, river: river}
+	checked := &subject{config: o.Config, kind: production, db: db, river: river}
 	if o.Dev {
 		checked.kind = development
 	}

@@ -36,7 +36,7 @@ func (d doctorCommand) Run(ctx context.Context, env Env) error {
 	if d.Ready {
 		return ready(ctx, env, c, d.JSON)
 	}
-	findings := app.Examine(ctx, c, logger(env, c))
+	findings := app.Examine(ctx, c)
 	for _, problem := range problems {
 		findings = append([]app.Finding{{Check: "environment", State: app.Failed, Detail: problem, Remedy: "mend or unset it; /docs/configuration of a hub lists what there is"}}, findings...)
 	}

@@ -34,7 +34,7 @@ func (s serveCommand) Run(ctx context.Context, env Env) error {
 	}
 	log := logger(env, c)
 	if len(problems) > 0 {
-		return errors.Join(problems, app.Refused(app.Examine(ctx, c, log))) // the one message, with all that can be known
+		return errors.Join(problems, app.Refused(app.Examine(ctx, c))) // the one message, with all that can be known
 	}
 	process, err := app.New(ctx, app.Options{Config: c, Log: log, Version: build(env).Version})
 	if err != nil {
