@@ -39,6 +39,7 @@ var contents = []struct{ group, name, title string }{
 	{"API", "conventions", "Conventions"},
 	{"API", "api", "Reference"},
 	{"API", "problems", "Problems"},
+	{"Run", "install", "Install"},
 	{"Run", "configuration", "Configuration"},
 	{"Run", "operating", "Operating"},
 	{"Run", "scale", "From one node to four"},

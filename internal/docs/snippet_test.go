@@ -47,7 +47,8 @@ func blocks(t *testing.T) []block {
 
 // Each block is checked by somebody. Those marked "sh run" are run by e2e against a hub of dev, which also compares
 // what one prints with the block "json output" below it, those marked "sh operate" beside a node of serve, those marked
-// "sh keyset" by cli beside processes that it restarts; frames are made by the code.
+// "sh keyset" by cli beside processes that it restarts, those of the page on installing by e2e with stand-ins for
+// systemd, Docker and Kubernetes; frames are made by the code.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
 	events, err := expr.NewEvents()
@@ -80,7 +81,7 @@ func TestSnippets(t *testing.T) {
 			}
 		case "env":
 			_, err = config.Load(strings.Split(strings.TrimSpace(b.text), "\n"))
-		case "sh run", "sh operate", "sh keyset", "text":
+		case "sh run", "sh operate", "sh keyset", "sh systemd", "sh compose", "sh kubernetes", "text":
 		case "sh ops", "sql", "promql", "yaml prometheus": // e2e runs them beside a real Prometheus
 		default:
 			t.Errorf("%s: nobody checks blocks of %q", b.page, b.info)
@@ -90,7 +91,7 @@ func TestSnippets(t *testing.T) {
 		}
 		checked[b.info]++
 	}
-	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh operate": 7, "sh keyset": 5, "env": 2} {
+	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh operate": 7, "sh keyset": 5, "sh systemd": 3, "sh compose": 1, "sh kubernetes": 5, "env": 2} {
 		if checked[info] < least {
 			t.Errorf("%d blocks of %q, want %d at least", checked[info], info, least)
 		}

@@ -93,7 +93,7 @@ func TestDeploy_Compose(t *testing.T) {
 
 // containers are what an engine would make of compose.yaml.
 type containers struct {
-	root     string            // what a service sees as /
+	root     string            // has a folder for each service, which it sees as /
 	image    map[string]string // the image's environment
 	run      []string          // the image's command, and what tells its health
 	health   []string
@@ -146,13 +146,41 @@ func newContainers(t *testing.T) *containers {
 	if info, err := os.Stat(filepath.Join(folder, "secrets")); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder of the secrets is open to others: %v, %v", info, err)
 	}
-	c.startPostgres(t, folder)
-
-	if err := os.Chmod(c.root, 0o555); err != nil {
-		t.Fatal(err)
-	}
+	c.makeRoots(t, c.startPostgres(t, folder))
 	c.files = c.list(t)
 	return c
+}
+
+// makeRoots gives each service of the hub's image its root folder: the program, its secrets, and the way to Postgres.
+func (c *containers) makeRoots(t *testing.T, socket string) {
+	t.Helper()
+	for name, s := range c.services {
+		if name == "postgres" {
+			continue
+		}
+		root := filepath.Join(c.root, name)
+		if err := errors.Join(
+			os.MkdirAll(filepath.Join(root, "run/secrets"), 0o755), os.Mkdir(filepath.Join(root, "postgres"), 0o755),
+			os.Link(filepath.Join(c.root, "tributary"), filepath.Join(root, "tributary")),
+			os.Link(socket, filepath.Join(root, "postgres", filepath.Base(socket))),
+		); err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range s.Secrets {
+			value := c.secrets[secret]
+			if strings.HasSuffix(secret, "_url") {
+				const host = "@postgres:5432/tributary?"
+				if !strings.Contains(value, host) {
+					t.Fatalf("%s leads to another place than the service postgres", secret)
+				}
+				value = strings.Replace(value, host, "@/tributary?host=/postgres&", 1)
+			}
+			writeFile(t, filepath.Join(root, "run/secrets", secret), value, 0o444)
+		}
+		if err := os.Chmod(root, 0o555); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // readImage takes from the Dockerfile what an engine would, and runs its build line.
@@ -190,10 +218,28 @@ func (c *containers) readImage(t *testing.T) {
 	}
 }
 
-// startPostgres runs one that asks for passwords, with what roles.sh makes, on a socket that the services can reach.
-func (c *containers) startPostgres(t *testing.T, folder string) {
+// startPostgres runs one with what roles.sh makes, and gives its socket, open to all who can reach it.
+func (c *containers) startPostgres(t *testing.T, folder string) (socket string) {
 	t.Helper()
-	if err := errors.Join(os.Chmod(filepath.Dir(folder), 0o711), os.Chmod(folder, 0o711)); err != nil {
+	host := strictPostgres(t, folder)
+	script := filepath.Join(folder, "roles.sh")
+	writeFile(t, script, strings.ReplaceAll(readFile(t, "../../deploy/postgres/roles.sh"), "/run/secrets", filepath.Join(folder, "secrets")), 0o755)
+	cmd := exec.Command("bash", script)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PGHOST=" + host}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("roles.sh: %v\n%s", err, out)
+	}
+	socket = filepath.Join(host, ".s.PGSQL.5432")
+	if err := os.Chmod(socket, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return socket
+}
+
+// strictPostgres is one that asks all but its superuser for a password; where its socket is.
+func strictPostgres(t *testing.T, folder string) (host string) {
+	t.Helper()
+	if err := errors.Join(os.Chmod(filepath.Dir(folder), 0o711), os.Chmod(folder, 0o711)); err != nil { // Postgres is another user
 		t.Fatal(err)
 	}
 	hba := filepath.Join(folder, "pg_hba.conf")
@@ -210,26 +256,7 @@ func (c *containers) startPostgres(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	script := filepath.Join(folder, "roles.sh")
-	writeFile(t, script, strings.ReplaceAll(readFile(t, "../../deploy/postgres/roles.sh"), "/run/secrets", filepath.Join(folder, "secrets")), 0o755)
-	cmd := exec.Command("bash", script)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "PGHOST=" + config.Host}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("roles.sh: %v\n%s", err, out)
-	}
-
-	socket := filepath.Join(c.root, "postgres", ".s.PGSQL.5432")
-	if err := errors.Join(os.Mkdir(filepath.Dir(socket), 0o755), os.Link(filepath.Join(config.Host, ".s.PGSQL.5432"), socket), os.Chmod(socket, 0o777)); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"owner_database_url", "database_url"} {
-		const host = "@postgres:5432/tributary?"
-		if !strings.Contains(c.secrets[name], host) {
-			t.Fatalf("%s leads to another place than the service postgres", name)
-		}
-		c.secrets[name] = strings.Replace(c.secrets[name], host, "@/tributary?host=/postgres&", 1)
-	}
+	return config.Host
 }
 
 // command is the image's program as a service runs it. What compose.yaml lets its user say is said here.
@@ -241,13 +268,6 @@ func (c *containers) command(t *testing.T, name string, args ...string) *exec.Cm
 	}
 	if args[0] == "/tributary" {
 		args = args[1:]
-	}
-	folder := filepath.Join(c.root, "run", "secrets")
-	if err := errors.Join(os.RemoveAll(folder), os.MkdirAll(folder, 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	for _, secret := range s.Secrets {
-		writeFile(t, filepath.Join(folder, secret), c.secrets[secret], 0o444)
 	}
 	said := map[string]string{"TRIBUTARY_PUBLIC_URL": "https://hub.example.com"}
 	environment := map[string]string{}
@@ -270,16 +290,16 @@ func (c *containers) command(t *testing.T, name string, args ...string) *exec.Cm
 	for key, value := range environment {
 		cmd.Env = append(cmd.Env, key+"="+value)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: c.root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}, Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: filepath.Join(c.root, name), Credential: &syscall.Credential{Uid: 65532, Gid: 65532}, Setpgid: true}
 	return cmd
 }
 
-// list are the files of the root folder, less the secrets, which each command has its own of.
+// list are the files of the root folders.
 func (c *containers) list(t *testing.T) []string {
 	t.Helper()
 	var all []string
 	err := filepath.WalkDir(c.root, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() && !strings.HasPrefix(path, filepath.Join(c.root, "run")) {
+		if err == nil && !entry.IsDir() {
 			all = append(all, strings.TrimPrefix(path, c.root))
 		}
 		return err
