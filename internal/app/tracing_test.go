@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -101,9 +102,7 @@ func (s *site) do(t *testing.T, method, where, authorization string, header http
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, where, bytes.NewReader(body))
 	must(t, err)
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	r.Header.Set("Traceparent", "00-"+strangers+"-01")
 	r.Header.Set("Tracestate", "vendor="+canary)
 	r.Header.Set("Baggage", "user="+canary)
@@ -290,6 +289,9 @@ func TestTracing_Strangers(t *testing.T) {
 	for _, span := range collector.Spans() {
 		if span.Trace == stranger || span.Kind == "server" && span.Parent != "" {
 			t.Errorf("a stranger's trace is gone on with: %+v", span)
+		}
+		if span.Attributes["http.route"] == "/v1/tenants/{tenant}/events" && span.Attributes["tributary.key"] != s.keyID.String() {
+			t.Errorf("whose request it was is missing: %+v", span)
 		}
 		if span.Kind == "server" {
 			got = append(got, strings.TrimSpace(span.Name+" "+span.Attributes["http.response.status_code"]+" "+span.Attributes["error.type"]+" "+span.Attributes["tributary.cause"]+strings.Join(span.Links, ",")))

@@ -41,9 +41,8 @@ type Collector struct {
 	URL string // to be followed by /v1/traces
 
 	mu       sync.Mutex // guards what follows
-	spans    []Span
+	taken    []*tracepb.TracesData
 	headers  []http.Header
-	text     strings.Builder
 	answer   func(w http.ResponseWriter) bool
 	attempts int
 	arrived  chan struct{} // closed and renewed at each request
@@ -78,8 +77,7 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case c.answer == nil || c.answer(w):
-		c.text.WriteString(prototext.Format(data))
-		c.spans = append(c.spans, spansOf(data)...)
+		c.taken = append(c.taken, data)
 	}
 	close(c.arrived)
 	c.arrived = make(chan struct{})
@@ -143,14 +141,22 @@ func attributes(all []*commonpb.KeyValue) map[string]string {
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.spans)
+	var all []Span
+	for _, data := range c.taken {
+		all = append(all, spansOf(data)...)
+	}
+	return all
 }
 
 // Text is all that was taken, in words: whatever a span carries is in it.
 func (c *Collector) Text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.text.String()
+	var all strings.Builder
+	for _, data := range c.taken {
+		all.WriteString(prototext.Format(data))
+	}
+	return all.String()
 }
 
 // Headers are those of each request.
