@@ -79,8 +79,8 @@ check-deploy: ## chart, manifest, Dockerfile, compose.yaml and units; the first 
 		go tool -modfile=../../internal/tools/go.mod golangci-lint run --config=../../.golangci.yml
 
 .PHONY: generate-deploy
-generate-deploy: ## deploy/kubernetes/tributary.yaml, of the chart
-	cd deploy/check && go test -count=1 -run '^TestManifest$$' . -args -update
+generate-deploy: ## the chart's copy of the alert rules, and deploy/kubernetes/tributary.yaml of the chart
+	cd deploy/check && go test -count=1 -run '^(TestAlerts|TestManifest)$$' . -args -update
 
 .PHONY: fmt
 fmt: ## formats, and mends what linters can mend

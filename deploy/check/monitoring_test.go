@@ -1,9 +1,15 @@
 package check_test
 
 import (
+	"os"
+	"path/filepath"
+	"reflect"
 	"testing"
 
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
 )
 
 // The monitor finds the operators' service, and asks a port that it has.
@@ -14,6 +20,9 @@ func TestServiceMonitor(t *testing.T) {
 		t.Fatalf("%d monitors", len(r.monitors))
 	}
 	monitor := r.monitors[0]
+	if job := r.services[0].Labels[monitor.Spec.JobLabel]; job != "tributary" {
+		t.Errorf("the job is called %q, and alerts go by tributary", job)
+	}
 	if monitor.Labels["release"] != "prometheus" {
 		t.Errorf("labels %v", monitor.Labels)
 	}
@@ -31,5 +40,37 @@ func TestServiceMonitor(t *testing.T) {
 	}
 	if r := newRelease(t, cases(t)["plain"]); len(r.monitors)+len(r.rules) != 0 {
 		t.Error("what needs the Prometheus operator is there unasked")
+	}
+}
+
+// The chart has the rules as they are in deploy/prometheus, where promtool tries them, and gives them to the operator
+// whole: Helm's templates and Prometheus' look alike.
+func TestAlerts(t *testing.T) {
+	t.Parallel()
+	copied := chart + "/files/alerts.yaml"
+	want := read(t, "../prometheus/alerts.yaml")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(copied), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, copied) != want {
+		t.Errorf("%s is another one than prometheus/alerts.yaml; run make generate-deploy", copied)
+	}
+	asJSON, err := yaml.YAMLToJSONStrict([]byte(want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var spec monitoringv1.PrometheusRuleSpec
+	strict, err := kjson.UnmarshalStrict(asJSON, &spec)
+	if err != nil || len(strict) > 0 {
+		t.Fatalf("%v %v", err, strict)
+	}
+	r := newRelease(t, cases(t)["split"])
+	if len(r.rules) != 1 || len(spec.Groups) == 0 || !reflect.DeepEqual(r.rules[0].Spec, spec) {
+		t.Errorf("the chart makes %d objects of the %d groups of rules, or not what they say", len(r.rules), len(spec.Groups))
 	}
 }
