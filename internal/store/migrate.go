@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,9 +24,6 @@ import (
 const RiverSchema = "tributary_river"
 
 const versionTable = "tributary.schema_version"
-
-// migrateLock is held while migrating, so that two processes that start together do not migrate together.
-const migrateLock = 7_020_413_118_530_611_207
 
 // Roles are the three roles that own nothing; two hubs in one cluster have different ones.
 type Roles struct{ Tenant, Pipeline, River string }
@@ -48,10 +48,16 @@ type MigrateOptions struct {
 	Log        *slog.Logger // required
 }
 
-// Migrate brings the schema up, River's included, makes the roles and grants them to the login, under an advisory
-// lock. Done twice it changes nothing.
+// Migrate brings the schema up, River's included, makes the roles and grants them to the login. Done twice it changes
+// nothing; several at once go one after the other. The hub goes on meanwhile: migrations only add, and wait for no lock
+// for longer than lockPatience. A schema that a later build has migrated stays as it is.
 func Migrate(ctx context.Context, o MigrateOptions) error {
-	pool, err := openPool(ctx, o.URL, "tributary migrate", 4, nil, nil)
+	return migrateFrom(ctx, o, migrations.FS, lockTries)
+}
+
+func migrateFrom(ctx context.Context, o MigrateOptions, files fs.FS, tries int) error {
+	patience := map[string]string{"lock_timeout": strconv.FormatInt(lockPatience.Milliseconds(), 10)}
+	pool, err := openPool(ctx, o.URL, "tributary migrate", 4, patience, nil)
 	if err != nil {
 		return err
 	}
@@ -61,34 +67,40 @@ func Migrate(ctx context.Context, o MigrateOptions) error {
 		return fmt.Errorf("connect as owner: %w", failure(err))
 	}
 	defer conn.Release()
-	return owners(migrateOn(ctx, pool, conn.Conn(), o))
+	unlock, err := lockMigrations(ctx, conn.Conn(), o.Log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m := &migration{pool: pool, conn: conn.Conn(), roles: RolesOf(o.RolePrefix), log: o.Log, tries: tries}
+	return owners(m.run(ctx, files, o.Login))
 }
 
-func migrateOn(ctx context.Context, pool *pgxpool.Pool, conn *pgx.Conn, o MigrateOptions) error {
-	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(migrateLock)); err != nil {
-		return fmt.Errorf("lock migrations: %w", err)
-	}
-	defer func() {
-		_, _ = conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrateLock))
-	}()
+// A migration is one run of it, by who holds its lock.
+type migration struct {
+	pool  *pgxpool.Pool
+	conn  *pgx.Conn
+	roles Roles
+	log   *slog.Logger
+	tries int // of each step, to get its locks
+}
 
-	roles := RolesOf(o.RolePrefix)
-	if err := makeRoles(ctx, conn, roles); err != nil {
+func (m *migration) run(ctx context.Context, files fs.FS, login string) error {
+	if err := m.patiently(ctx, "roles and schemas", func() error { return makeRoles(ctx, m.conn, m.roles) }); err != nil {
 		return err
 	}
-	if err := migrateRiver(ctx, pool, o.Log); err != nil {
+	if err := m.migrateRiver(ctx); err != nil {
 		return err
 	}
-	if err := migrateHub(ctx, conn, roles, o.Log); err != nil {
+	if err := m.migrateHub(ctx, files); err != nil {
 		return err
 	}
-	if err := grantRiver(ctx, conn, roles); err != nil {
-		return err
-	}
-	if o.Login == "" {
-		return nil
-	}
-	return grantLogin(ctx, conn, roles, o.Login)
+	return m.patiently(ctx, "grants", func() error {
+		if err := grantRiver(ctx, m.conn, m.roles); err != nil || login == "" {
+			return err
+		}
+		return grantLogin(ctx, m.conn, m.roles, login)
+	})
 }
 
 func makeRoles(ctx context.Context, conn *pgx.Conn, roles Roles) error {
@@ -106,45 +118,85 @@ func makeRoles(ctx context.Context, conn *pgx.Conn, roles Roles) error {
 	if err != nil {
 		return fmt.Errorf("create schemas: %w", err)
 	}
+	// Also in 001, once; but a default belongs to the owner and the database, so no dump of the schemas has it.
+	if _, err := conn.Exec(ctx, `ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC`); err != nil {
+		return fmt.Errorf("close functions to strangers: %w", err)
+	}
 	return nil
 }
 
-func migrateRiver(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
-	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: RiverSchema, Logger: slog.New(slog.DiscardHandler)})
+// migrateRiver runs each of River's own migrations in a transaction of its own.
+func (m *migration) migrateRiver(ctx context.Context) error {
+	migrator, err := rivermigrate.New(riverpgxv5.New(m.pool), &rivermigrate.Config{Schema: RiverSchema, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return fmt.Errorf("prepare River's migrations: %w", err)
 	}
-	result, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
-	if err != nil {
-		return fmt.Errorf("migrate River's schema: %w", err)
+	for {
+		var result *rivermigrate.MigrateResult
+		err := m.patiently(ctx, "River's next migration", func() (err error) {
+			result, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{MaxSteps: 1})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("migrate River's schema: %w", err)
+		}
+		if len(result.Versions) == 0 {
+			return nil
+		}
+		m.log.InfoContext(ctx, "river's schema migrated", "migration", result.Versions[0].Version)
 	}
-	if n := len(result.Versions); n > 0 {
-		log.InfoContext(ctx, "river's schema migrated", "migrations", n)
-	}
-	return nil
 }
 
-func migrateHub(ctx context.Context, conn *pgx.Conn, roles Roles, log *slog.Logger) error {
-	migrator, err := loadMigrations(ctx, conn, roles)
+// migrateHub runs each migration in a transaction of its own, but for those that say that they must not be in one.
+func (m *migration) migrateHub(ctx context.Context, files fs.FS) error {
+	migrator, err := loadMigrations(ctx, m.conn, m.roles, files)
 	if err != nil {
 		return err
 	}
-	migrator.OnStart = func(sequence int32, name, _, _ string) {
-		log.InfoContext(ctx, "schema migrating", "migration", sequence, "name", name)
+	current, err := migrator.GetCurrentVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
 	}
-	if err := migrator.Migrate(ctx); err != nil {
-		return fmt.Errorf("migrate schema: %w", err)
+	if ahead := int(current) - len(migrator.Migrations); ahead > 0 {
+		m.log.InfoContext(ctx, "the schema is ahead of this build, which is fine", "migration", current, "wanted", len(migrator.Migrations))
+		return nil
+	}
+	for _, next := range migrator.Migrations[current:] {
+		m.log.InfoContext(ctx, "schema migrating", "migration", next.Sequence, "name", next.Name)
+		err := m.patiently(ctx, "migration "+next.Name, func() error {
+			if outsideTransaction(next.UpSQL) {
+				return m.migrateSlowly(ctx, migrator, next.Sequence)
+			}
+			return migrator.MigrateTo(ctx, next.Sequence)
+		})
+		if err != nil {
+			return fmt.Errorf("migrate schema: %w", err)
+		}
 	}
 	return nil
 }
 
-func loadMigrations(ctx context.Context, conn *pgx.Conn, roles Roles) (*migrate.Migrator, error) {
+// outsideTransaction says that a migration consists of statements that Postgres runs in no transaction, such as
+// CREATE INDEX CONCURRENTLY.
+func outsideTransaction(sql string) bool { return strings.Contains(sql, "---- tern: disable-tx ----") }
+
+// migrateSlowly runs such a migration. What it has waits for all transactions that are older, and stops nobody: it may
+// take hours, and a time to wait would end it half done.
+func (m *migration) migrateSlowly(ctx context.Context, migrator *migrate.Migrator, sequence int32) error {
+	if _, err := m.conn.Exec(ctx, `SET lock_timeout = 0`); err != nil {
+		return fmt.Errorf("wait for locks: %w", err)
+	}
+	defer func() { _, _ = m.conn.Exec(context.WithoutCancel(ctx), `RESET lock_timeout`) }()
+	return migrator.MigrateTo(ctx, sequence)
+}
+
+func loadMigrations(ctx context.Context, conn *pgx.Conn, roles Roles, files fs.FS) (*migrate.Migrator, error) {
 	migrator, err := migrate.NewMigrator(ctx, conn, versionTable)
 	if err != nil {
 		return nil, fmt.Errorf("prepare migrations: %w", err)
 	}
 	migrator.Data = map[string]any{"Tenant": quote(roles.Tenant), "Pipeline": quote(roles.Pipeline), "River": quote(roles.River)}
-	if err := migrator.LoadMigrations(migrations.FS); err != nil {
+	if err := migrator.LoadMigrations(files); err != nil {
 		return nil, fmt.Errorf("load migrations: %w", err)
 	}
 	return migrator, nil

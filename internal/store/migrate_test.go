@@ -102,7 +102,7 @@ func TestMigrate_TwoAtOnce(t *testing.T) {
 		if errs[i] != nil {
 			t.Errorf("migration %d: %v", i, errs[i])
 		}
-		if said[i] != "" {
+		if strings.Contains(said[i], "schema migrating") {
 			worked++
 		}
 	}

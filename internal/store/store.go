@@ -1,7 +1,7 @@
 // Package store has all SQL of the hub's tables, behind three doors: Tx inside InTenant sees one tenant by
 // row-level security; Change inside ChangeTenant is a Tx for changes that somebody asked for; Pipeline, on its
-// own pool and role, has what crosses tenants by nature or has none yet. It keeps no cache and starts no
-// goroutine of its own.
+// own pool and role, has what crosses tenants by nature or has none yet. It keeps no cache, and no goroutine that
+// outlives a call.
 package store
 
 import (
