@@ -59,7 +59,7 @@ func TestMigrate_GivesWay(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := db.Pipeline.InsertEvents(ctx, []hub.Event{event}); err != nil { // queued behind the migration
-		t.Errorf("an event while a migration waits: %v", err)
+		t.Fatalf("an event while a migration waits: %v", err)
 	}
 	if storetest.Value[int](t, db, `SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'idle in transaction'`, report) != 1 {
 		t.Error("the reader has ended, so this shows nothing")
