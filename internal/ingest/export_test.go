@@ -19,7 +19,13 @@ func (i *Intake) ReadBody(w http.ResponseWriter, r *http.Request, limit int) (bo
 // StartIntake starts an Intake with that insert, and stops it with the test.
 func StartIntake(t *testing.T, keeper *secret.Keeper, insert InsertFunc) *Intake {
 	t.Helper()
-	i := NewIntake(IntakeOptions{Insert: insert, Keeper: keeper, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+	return StartCountedIntake(t, prometheus.NewRegistry(), keeper, insert)
+}
+
+// StartCountedIntake is StartIntake with its metrics on that registry.
+func StartCountedIntake(t *testing.T, metrics prometheus.Registerer, keeper *secret.Keeper, insert InsertFunc) *Intake {
+	t.Helper()
+	i := NewIntake(IntakeOptions{Insert: insert, Keeper: keeper, Metrics: metrics, Log: slog.New(slog.DiscardHandler)})
 	if err := i.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type door struct {
 	db       *storetest.DB
 	keeper   *secret.Keeper
 	notebook *ingest.Notebook
+	metrics  *prometheus.Registry
 	tenant   hub.TenantID
 }
 
@@ -49,7 +50,7 @@ func openDoor(t *testing.T) *door {
 func openQuietDoor(t *testing.T) *door {
 	t.Helper()
 	db := storetest.New(t)
-	d := &door{db: db, keeper: newKeeper(t), tenant: db.Tenant(t)}
+	d := &door{db: db, keeper: newKeeper(t), tenant: db.Tenant(t), metrics: prometheus.NewRegistry()}
 	log := slog.New(slog.DiscardHandler)
 	tenants, err := directory.New(directory.Options{Pipeline: db.Pipeline, Keeper: d.keeper, Log: log})
 	if err != nil {
@@ -57,9 +58,9 @@ func openQuietDoor(t *testing.T) *door {
 	}
 	opened := time.Now()
 	d.notebook = ingest.NewNotebook(ingest.NotebookOptions{
-		Pipeline: db.Pipeline, Keeper: d.keeper, Log: log, Metrics: prometheus.NewRegistry(), Interval: time.Hour, Now: func() time.Time { return opened },
+		Pipeline: db.Pipeline, Keeper: d.keeper, Log: log, Metrics: d.metrics, Interval: time.Hour, Now: func() time.Time { return opened },
 	})
-	intake := ingest.StartIntake(t, d.keeper, db.Pipeline.InsertEvents)
+	intake := ingest.StartCountedIntake(t, d.metrics, d.keeper, db.Pipeline.InsertEvents)
 	usage := meter.New(meter.Options{Pipeline: db.Pipeline, Log: log})
 	mux := http.NewServeMux()
 	mux.Handle("/in/{token}", ingest.NewHandler(tenants, usage, intake, d.notebook, time.Now))

@@ -61,8 +61,8 @@ func (m *metrics) refusal(err error) {
 
 // delivered counts what the socket took; where it came live, also how old the first of it is.
 func (m *metrics) delivered(first time.Time, messages int, live bool) {
-	m.messages.Add(float64(messages))
 	if live && !first.IsZero() {
 		m.age.Observe(time.Since(first).Seconds())
 	}
+	m.messages.Add(float64(messages))
 }
