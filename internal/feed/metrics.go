@@ -114,7 +114,14 @@ func (s *Subscription) fill() (live bool, waiting int, full float64) {
 	return s.live, len(s.queue), max(float64(len(s.queue))/float64(o.QueueMessages), float64(s.bytes)/float64(o.QueueBytes))
 }
 
-// heard notes how far the log is known to reach.
+// ends notes where the log ends, as Postgres has it.
+func (t *tail) ends(head hub.Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.head = head
+}
+
+// heard notes where the log is said to end: a hint, good until Postgres was asked.
 func (t *tail) heard(head hub.Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -133,8 +133,8 @@ func (f *Feed) grown(ctx context.Context, asks []ask) (grown []ask, err error) {
 			return nil, err
 		}
 		for i, a := range part {
+			a.tail.ends(heads[i])
 			if heads[i] != a.from.After {
-				a.tail.heard(heads[i])
 				grown = append(grown, a)
 			}
 		}
