@@ -3,6 +3,8 @@ package app
 import (
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
@@ -16,3 +18,6 @@ func Quieted(behind slog.Handler) slog.Handler { return quieted{behind} }
 func (a *App) Readiness(db *store.Store, keeper *secret.Keeper, l *backplane.Listener) []server.Check {
 	return a.readiness(&subject{db: db, keeper: keeper, listener: l})
 }
+
+// Registry has the metrics of the process.
+func (a *App) Registry() *prometheus.Registry { return a.metrics }

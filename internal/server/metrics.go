@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"math"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +15,8 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+
+	certificate atomic.Pointer[certificate] // nil: the port speaks plain HTTP, or does not listen yet
 }
 
 // noRoute stands where no pattern fits: the path is a stranger's, and never a label.
@@ -36,8 +40,20 @@ func newMetrics(r prometheus.Registerer, name string) *metrics {
 	}
 	m.requests.WithLabelValues(noRoute, "GET", "4xx") // so that the family is there before the first request
 	m.seconds.WithLabelValues(noRoute)
-	r.MustRegister(m.requests, m.seconds, m.inFlight)
+	r.MustRegister(m.requests, m.seconds, m.inFlight, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tributary_http_certificate_expiry_timestamp_seconds", ConstLabels: of,
+		Help: "Until when the certificate that is served is good, by port; NaN where the port speaks plain HTTP.",
+	}, m.expiry))
 	return m
+}
+
+// expiry looks at the files as a handshake would: on a quiet port, too, a renewed certificate shows.
+func (m *metrics) expiry() float64 {
+	c := m.certificate.Load()
+	if c == nil {
+		return math.NaN()
+	}
+	return float64(c.current().Leaf.NotAfter.Unix())
 }
 
 // answered counts a request. The labels are bounded: patterns are the mux's own, methods those that HTTP has.

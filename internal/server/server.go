@@ -4,6 +4,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -137,6 +138,7 @@ func (s *Server) Listen(ctx context.Context) error {
 			return fmt.Errorf("%s server: %w", s.name, err)
 		}
 		s.http.TLSConfig = pair.config()
+		s.metrics.certificate.Store(pair)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.listen)
@@ -200,6 +202,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	if s.drain.isOn() {
 		s.drain.wait(ctx)
+		<-done // else Shutdown may find the port that Drain has closed, and fail over it
 	}
 	err := s.http.Shutdown(ctx)
 	cancel()
@@ -215,6 +218,10 @@ func (s *Server) Stop(ctx context.Context) error {
 type complaints struct{ log *slog.Logger }
 
 func (c complaints) Write(line []byte) (int, error) {
-	c.log.Warn("http connection failed", "detail", strings.TrimSpace(string(line)))
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) { // whoever connects and speaks something else causes one
+		level = slog.LevelDebug
+	}
+	c.log.Log(context.Background(), level, "http connection failed", "detail", strings.TrimSpace(string(line)))
 	return len(line), nil
 }
