@@ -9,7 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -139,14 +141,40 @@ func report(env Env, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", program(env), hub.Plain(err))
-	if _, ok := errors.AsType[usageError](err); ok || hub.CodeOf(err) == hub.Invalid {
+	text := hub.Plain(err)
+	_, misused := errors.AsType[usageError](err)
+	if misused {
+		text = withoutLong(text, env.Args[1:])
+	}
+	_, _ = fmt.Fprintf(env.Stderr, "%s: %s\n", program(env), text)
+	if misused || hub.CodeOf(err) == hub.Invalid {
 		return exitUsage
 	}
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// flagForm is how flags are called.
+var flagForm = regexp.MustCompile(`^--[a-z][a-z-]*$`)
+
+// withoutLong shortens what a text repeats of the command line and is too long to be a slip of the pen: a secret that
+// stands where an id or a name should.
+func withoutLong(text string, args []string) string {
+	const most, begin = 20, 4
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		for _, part := range []string{arg, name, value, strings.TrimLeft(name, "-")} {
+			if len(part) <= most || flagForm.MatchString(part) || flagForm.MatchString("--"+part) {
+				continue
+			}
+			for _, spelt := range []string{strings.Trim(strconv.Quote(part), `"`), part} {
+				text = strings.ReplaceAll(text, spelt, part[:begin]+"…")
+			}
+		}
+	}
+	return text
 }
 
 // A usageError is a command line that was not understood.
@@ -164,6 +192,9 @@ func asUsage(err error) error {
 	}
 	if flag, _, bare := strings.Cut(err.Error(), ": expected "); bare && strings.HasSuffix(err.Error(), "(<EOL>)") {
 		err = fmt.Errorf("%s needs a value", flag)
+	}
+	if before, _, quoted := strings.Cut(err.Error(), ": time: "); quoted { // which repeats a part of what was said
+		err = errors.New(before)
 	}
 	return usageError{fmt.Errorf("%w\n`%s` says more", err, help)}
 }

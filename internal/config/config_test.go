@@ -246,7 +246,13 @@ func TestLoad_Refuses(t *testing.T) {
 		{"misspelt file", "TRIBUTARY_KEYSETFILE=/x", "TRIBUTARY_KEYSETFILE: no such variable; did you mean TRIBUTARY_KEYSET_FILE?"},
 		{"a file for what is no secret", "TRIBUTARY_PUBLIC_URL_FILE=/x", "TRIBUTARY_PUBLIC_URL_FILE: no such variable; did you mean TRIBUTARY_PUBLIC_URL?"},
 		{"misspelt and empty", "TRIBUTARY_ROLE=", "TRIBUTARY_ROLE: no such variable; did you mean TRIBUTARY_ROLES?"},
-		{"file that is not there", "TRIBUTARY_KEYSET_FILE=/nonexistent/keyset", "TRIBUTARY_KEYSET_FILE: open /nonexistent/keyset: no such file or directory"},
+		{"file that is not there", "TRIBUTARY_KEYSET_FILE=/nonexistent/keyset", "TRIBUTARY_KEYSET_FILE: the file cannot be read: no such file or directory"},
+		{"the secret in its file's place", "TRIBUTARY_KEYSET_FILE=c4n4ry", "TRIBUTARY_KEYSET_FILE: the file cannot be read: no such file or directory"},
+		{"a long one in its file's place", "TRIBUTARY_DATABASE_URL_FILE=" + strings.Repeat("c4n4ry", 100), "TRIBUTARY_DATABASE_URL_FILE: the file cannot be read: file name too long"},
+		{"a key in its file's place", "OTEL_EXPORTER_OTLP_CERTIFICATE=-----BEGIN PRIVATE KEY-----\nc4n4ry", "OTEL_EXPORTER_OTLP_CERTIFICATE: holds what belongs into a file; it takes the file's path"},
+		{"what may be a secret, as a number", "TRIBUTARY_DATABASE_CONNECTIONS=postgres://u:c4n4ry@h/d", "TRIBUTARY_DATABASE_CONNECTIONS: a value of 23 bytes is not a whole number from 8 to 10000"},
+		{"as a list", "TRIBUTARY_TRUSTED_PROXIES=10.0.0.0/8,trb_c4n4ryc4n4ryc4n4ry", "TRIBUTARY_TRUSTED_PROXIES: a value of 22 bytes is not an address or a CIDR such as 10.0.0.0/8"},
+		{"as a prefix", "TRIBUTARY_ROLE_PREFIX=trb_c4n4ry-c4n4ry-c4n4ry", "TRIBUTARY_ROLE_PREFIX: a value of 24 bytes; it begins with a-z and has at most 50 of a-z, 0-9 and _"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

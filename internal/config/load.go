@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -75,12 +76,12 @@ func (p *Problems) parse(from *source, env environment) Config {
 		DirectDatabaseURL:   p.database("TRIBUTARY_DIRECT_DATABASE_URL", env.DirectDatabaseURL),
 		OwnerDatabaseURL:    p.database("TRIBUTARY_OWNER_DATABASE_URL", env.OwnerDatabaseURL),
 		DatabaseConnections: p.integer("TRIBUTARY_DATABASE_CONNECTIONS", env.DatabaseConnections, minConnections, maxConnections),
-		RolePrefix:          env.RolePrefix,
+		RolePrefix:          p.rolePrefix("TRIBUTARY_ROLE_PREFIX", env.RolePrefix),
 		Listen:              p.address("TRIBUTARY_LISTEN", env.Listen),
 		OpsListen:           p.address("TRIBUTARY_OPS_LISTEN", env.OpsListen),
 		PublicURL:           p.origin("TRIBUTARY_PUBLIC_URL", env.PublicURL),
-		TLSCertFile:         env.TLSCertFile,
-		TLSKeyFile:          env.TLSKeyFile,
+		TLSCertFile:         p.path("TRIBUTARY_TLS_CERT_FILE", env.TLSCertFile),
+		TLSKeyFile:          p.path("TRIBUTARY_TLS_KEY_FILE", env.TLSKeyFile),
 		TrustedProxies:      p.proxies("TRIBUTARY_TRUSTED_PROXIES", env.TrustedProxies),
 		Keyset:              secret.New(strings.TrimSpace(env.Keyset)),
 		Retention:           p.duration("TRIBUTARY_RETENTION", env.Retention, minRetention, maxRetention),
@@ -96,21 +97,52 @@ func (p *Problems) parse(from *source, env environment) Config {
 	if c.DirectDatabaseURL.IsZero() {
 		c.DirectDatabaseURL = c.DatabaseURL
 	}
-	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+	if (env.TLSCertFile == "") != (env.TLSKeyFile == "") {
 		p.addf("TRIBUTARY_TLS_CERT_FILE, TRIBUTARY_TLS_KEY_FILE: one is set and the other is not; TLS needs both")
-	}
-	if !rolePrefixForm.MatchString(env.RolePrefix) {
-		p.addf("TRIBUTARY_ROLE_PREFIX: %q; it begins with a-z and has at most 50 of a-z, 0-9 and _", env.RolePrefix)
 	}
 	roles, err := ParseRoles(env.Roles)
 	if err != nil {
-		p.addf("TRIBUTARY_ROLES: %q is not a list of ingest, api, worker and stream, with commas", env.Roles)
+		p.addf("TRIBUTARY_ROLES: %s is not a list of ingest, api, worker and stream, with commas", shown(env.Roles))
 	}
 	c.Roles = roles
 	return c
 }
 
 func (p *Problems) addf(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
+
+// shown is a value as a problem may repeat it: what is long may be a secret that was pasted into the wrong variable.
+func shown(text string) string {
+	const most = 20
+	if len(text) > most {
+		return fmt.Sprintf("a value of %d bytes", len(text))
+	}
+	return strconv.Quote(text)
+}
+
+// path takes the name of a file, and not what belongs into it.
+func (p *Problems) path(name, text string) string {
+	if strings.ContainsAny(text, "\r\n") || strings.Contains(text, "-----BEGIN") {
+		p.addf("%s: holds what belongs into a file; it takes the file's path", name)
+		return ""
+	}
+	return text
+}
+
+// failure is why a file could not be read, without its path: where the secret itself was pasted, that is it.
+func failure(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+func (p *Problems) rolePrefix(name, text string) string {
+	if !rolePrefixForm.MatchString(text) {
+		p.addf("%s: %s; it begins with a-z and has at most 50 of a-z, 0-9 and _", name, shown(text))
+		return ""
+	}
+	return text
+}
 
 // database takes a URL as libpq has it. The texts of url.Parse repeat their input, so they are not used.
 func (p *Problems) database(name, text string) secret.String {
@@ -143,7 +175,7 @@ func (p *Problems) origin(name, text string) *url.URL {
 func (p *Problems) integer(name, text string, low, high int) int {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
-		p.addf("%s: %q is not a whole number from %d to %d", name, text, low, high)
+		p.addf("%s: %s is not a whole number from %d to %d", name, shown(text), low, high)
 	}
 	return n
 }
@@ -151,7 +183,7 @@ func (p *Problems) integer(name, text string, low, high int) int {
 func (p *Problems) duration(name, text string, low, high time.Duration) time.Duration {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < low || d > high {
-		p.addf("%s: %q is not a duration such as 720h, from %d to %d hours", name, text, int(low.Hours()), int(high.Hours()))
+		p.addf("%s: %s is not a duration such as 720h, from %d to %d hours", name, shown(text), int(low.Hours()), int(high.Hours()))
 	}
 	return d
 }
@@ -162,14 +194,16 @@ func (p *Problems) address(name, text string) string {
 	}
 	_, port, err := net.SplitHostPort(text)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || strconv.FormatUint(n, 10) != port {
-		p.addf("%s: %q is not an address such as 127.0.0.1:8080 or :8080", name, text)
+		p.addf("%s: %s is not an address such as 127.0.0.1:8080 or :8080", name, shown(text))
+		return ""
 	}
 	return text
 }
 
 func (p *Problems) oneOf(name, text string, values ...string) string {
 	if !slices.Contains(values, text) {
-		p.addf("%s: %q is not one of %s", name, text, strings.Join(values, ", "))
+		p.addf("%s: %s is not one of %s", name, shown(text), strings.Join(values, ", "))
+		return ""
 	}
 	return text
 }
@@ -194,7 +228,7 @@ func (p *Problems) proxies(name, text string) []netip.Prefix {
 		}
 		switch {
 		case err != nil:
-			p.addf("%s: %q is not an address or a CIDR such as 10.0.0.0/8", name, entry)
+			p.addf("%s: %s is not an address or a CIDR such as 10.0.0.0/8", name, shown(entry))
 			return nil
 		case prefix.Bits() == 0:
 			p.addf("%s: all addresses cannot be proxies; name yours", name)
@@ -217,7 +251,7 @@ func (p *Problems) exemptions(name, text string) []string {
 			ok = err == nil
 		}
 		if !ok {
-			p.addf("%s: %q is not host:port or CIDR:port, such as 10.0.0.0/8:443 or [fd00::/8]:443", name, entry)
+			p.addf("%s: %s is not host:port or CIDR:port, such as 10.0.0.0/8:443 or [fd00::/8]:443", name, shown(entry))
 			return nil
 		}
 	}

@@ -73,7 +73,7 @@ func (s *source) Lookup(name string) (string, bool) {
 func (s *source) read(name, path string) string {
 	file, err := os.Open(path)
 	if err != nil {
-		s.problems.addf("%s: %v", name, err)
+		s.problems.addf("%s: the file cannot be read: %v", name, failure(err))
 		return ""
 	}
 	defer func() { _ = file.Close() }() // only read
@@ -81,7 +81,7 @@ func (s *source) read(name, path string) string {
 	value := strings.TrimRight(string(content), "\r\n")
 	switch {
 	case err != nil:
-		s.problems.addf("%s: %v", name, err)
+		s.problems.addf("%s: the file cannot be read: %v", name, failure(err))
 	case len(content) > maxSecretFile:
 		s.problems.addf("%s: the file is larger than %d bytes", name, maxSecretFile)
 	case value == "":

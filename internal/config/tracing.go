@@ -62,13 +62,13 @@ func (p *Problems) tracing(env tracingEnvironment) Tracing {
 	}
 	ratio, err := strconv.ParseFloat(env.SamplerArg, 64)
 	if err != nil || !(ratio >= 0 && ratio <= 1) { // not a number is neither
-		p.addf("OTEL_TRACES_SAMPLER_ARG: %q is not a number from 0 to 1", env.SamplerArg)
+		p.addf("OTEL_TRACES_SAMPLER_ARG: %s is not a number from 0 to 1", shown(env.SamplerArg))
 	}
 	t.Ratio = ratio
 	t.Attributes["service.name"] = cmp.Or(env.Service, t.Attributes["service.name"], "tributary")
-	if t.certificateFile = env.Certificate; env.Certificate != "" {
-		if t.Certificates, err = os.ReadFile(env.Certificate); err != nil {
-			p.addf("OTEL_EXPORTER_OTLP_CERTIFICATE: %v", err)
+	if t.certificateFile = p.path("OTEL_EXPORTER_OTLP_CERTIFICATE", env.Certificate); t.certificateFile != "" {
+		if t.Certificates, err = os.ReadFile(t.certificateFile); err != nil {
+			p.addf("OTEL_EXPORTER_OTLP_CERTIFICATE: the file cannot be read: %v", failure(err))
 		}
 	}
 	p.oneOf("OTEL_EXPORTER_OTLP_PROTOCOL", env.Protocol, "http/protobuf")

@@ -64,7 +64,7 @@ func TestLoad_RefusesTracing(t *testing.T) {
 		{"no number", "OTEL_TRACES_SAMPLER_ARG=NaN", `OTEL_TRACES_SAMPLER_ARG: "NaN" is not a number from 0 to 1`},
 		{"seconds with their unit", "OTEL_EXPORTER_OTLP_TIMEOUT=10s", `OTEL_EXPORTER_OTLP_TIMEOUT: "10s" is not a whole number from 1 to 600000`},
 		{"neither true nor false", "OTEL_SDK_DISABLED=1", `OTEL_SDK_DISABLED: "1" is not one of true, false`},
-		{"authorities that are not there", "OTEL_EXPORTER_OTLP_CERTIFICATE=/nonexistent/ca.pem", "OTEL_EXPORTER_OTLP_CERTIFICATE: open /nonexistent/ca.pem: no such file or directory"},
+		{"authorities that are not there", "OTEL_EXPORTER_OTLP_CERTIFICATE=/nonexistent/ca.pem", "OTEL_EXPORTER_OTLP_CERTIFICATE: the file cannot be read: no such file or directory"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
