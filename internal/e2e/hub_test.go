@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -214,32 +212,7 @@ func (h *hub) api(t *testing.T, method, path string, body any) (int, map[string]
 
 func (h *hub) apiAs(t *testing.T, key, method, path string, body any) (int, map[string]any) {
 	t.Helper()
-	var in io.Reader
-	if body != nil {
-		encoded, err := json.Marshal(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in = bytes.NewReader(encoded)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), method, h.dev.URL+path, in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+key)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer res.Body.Close()
-	answer := map[string]any{}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil && !errors.Is(err, io.EOF) {
-		t.Fatalf("%s %s: %d with a body that is no JSON: %v", method, path, res.StatusCode, err)
-	}
-	return res.StatusCode, answer
+	return callAPI(t, h.dev.URL, key, method, path, body)
 }
 
 // token asks the development issuer for one of that subject.

@@ -20,14 +20,7 @@ type receipt struct {
 // postStripe posts one webhook, signed by Stripe's own library, and gives the status; the receipt is empty unless 200.
 func postStripe(ctx context.Context, h *hub, body []byte) (int, receipt, error) {
 	endpoint := h.dev.Endpoints["stripe"]
-	signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: body, Secret: endpoint.Secret, Timestamp: time.Now()})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint.URL, bytes.NewReader(body))
-	if err != nil {
-		return 0, receipt{}, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Stripe-Signature", signed.Header)
-	res, err := http.DefaultClient.Do(req)
+	res, err := postSigned(ctx, http.DefaultClient, endpoint.URL, endpoint.Secret, body)
 	if err != nil {
 		return 0, receipt{}, err
 	}
@@ -37,6 +30,18 @@ func postStripe(ctx context.Context, h *hub, body []byte) (int, receipt, error) 
 		err = json.NewDecoder(res.Body).Decode(&r)
 	}
 	return res.StatusCode, r, err
+}
+
+// postSigned posts one webhook, signed now by Stripe's own library.
+func postSigned(ctx context.Context, client *http.Client, url, secret string, body []byte) (*http.Response, error) {
+	signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: body, Secret: secret, Timestamp: time.Now()})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Stripe-Signature", signed.Header)
+	return client.Do(req)
 }
 
 // payment is a payment_intent.succeeded event with that id.
