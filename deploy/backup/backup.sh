@@ -68,8 +68,9 @@ grantees() {
 restore() {
 	local file=$1 others what tenant prefix role known missing=()
 	pg_restore --list "$file" >/dev/null || fail "$file is no backup that this pg_restore can read"
+	# Of others' sessions a login sees whose they are, and not of which kind: autovacuum's are nobody's.
 	others=$(ask --command "SELECT string_agg(format('%s (%s)', usename, coalesce(nullif(application_name, ''), 'without a name')), ', ') FROM pg_stat_activity
-		WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'")
+		WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL")
 	if [ -n "$others" ]; then fail "the database is in use, by $others; stop the hub, or name another database"; fi
 	what=$(ask --command "SELECT string_agg(name, ', ') FROM (
 		SELECT 'schema ' || nspname AS name FROM pg_namespace WHERE nspname IN ('tributary', 'tributary_river')

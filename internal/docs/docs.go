@@ -43,6 +43,8 @@ var contents = []struct{ group, name, title string }{
 	{"Run", "configuration", "Configuration"},
 	{"Run", "operating", "Operating"},
 	{"Run", "scale", "From one node to four"},
+	{"Run", "upgrade", "Upgrade"},
+	{"Run", "backup", "Back up and restore"},
 	{"Run", "keyset", "The keyset"},
 	{"Run", "metrics", "Metrics"},
 	{"Run", "tracing", "Tracing"},

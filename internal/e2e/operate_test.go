@@ -19,7 +19,8 @@ import (
 )
 
 // TestDocs_Operate runs the snippets of the operators' pages, in their order, each page beside a node of its own on a
-// database of its own: as an operator with the owner's URL in $OWNER and the environment of serve.
+// database of its own: as an operator in a checkout, with the owner's URL in $OWNER, those of a database to restore into in
+// $RESTORED and $RESTORED_HUB, and the environment of serve.
 func TestDocs_Operate(t *testing.T) {
 	t.Parallel()
 	e2e.Needs(t, "psql")
@@ -80,7 +81,15 @@ func newOperator(t *testing.T, postgres *localpg.Server, database string) *opera
 	if err := os.WriteFile(filepath.Join(o.dir, "tributary"), []byte(elsewhere), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o.environ = append(os.Environ(), "PATH="+o.dir+":"+os.Getenv("PATH"), "OWNER="+owner)
+	deploy, err := filepath.Abs("../../deploy")
+	if err == nil {
+		err = os.Symlink(deploy, filepath.Join(o.dir, "deploy"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.environ = append(os.Environ(), "PATH="+o.dir+":"+os.Getenv("PATH"), "OWNER="+owner,
+		"RESTORED="+postgres.URL(database+"_restored"), "RESTORED_HUB="+asLogin(t, postgres.URL(database+"_restored"), "hub"))
 	prepare := `
 		psql -qd "$OWNER" -c "DO \$\$ BEGIN CREATE ROLE hub LOGIN NOINHERIT; EXCEPTION WHEN duplicate_object THEN NULL; END \$\$"
 		TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary migrate up --login hub
