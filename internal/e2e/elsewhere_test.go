@@ -15,19 +15,19 @@ import (
 const everywhere = 20 * time.Second
 
 // An elsewhere is what the tests of changes need: a process A where changes are made, a process B where they must count,
-// which is reached by a relay, and a third one that works what either takes in.
+// and a third one that works what either takes in; these two reach Postgres by a relay.
 type elsewhere struct {
 	*fleet
 	own    *tenant
 	a, b   *node
-	relay  *relay
+	relays []*relay
 	issuer *issuer
 }
 
 const tenantBase = "/v1/tenants/" + tenantSlug
 
-// TestElsewhere: what is changed at one process counts at another, whether that one hears the signals or its listener
-// is cut for good.
+// TestElsewhere: what is changed at one process counts at the others, whether they hear the signals or their listeners
+// are cut for good.
 func TestElsewhere(t *testing.T) {
 	t.Parallel()
 	for _, deaf := range []bool{false, true} {
@@ -35,7 +35,9 @@ func TestElsewhere(t *testing.T) {
 			t.Parallel()
 			e := newElsewhere(t)
 			if deaf {
-				e.relay.deafen(t)
+				for _, r := range e.relays {
+					r.deafen(t)
+				}
 			}
 			e.routes(t)
 			e.secrets(t)
@@ -53,11 +55,11 @@ func TestElsewhere(t *testing.T) {
 func newElsewhere(t *testing.T) *elsewhere {
 	t.Helper()
 	s := newFleet(t)
-	e := &elsewhere{fleet: s, relay: newRelay(t, s.pg), issuer: newIssuer(t)}
+	e := &elsewhere{fleet: s, relays: []*relay{newRelay(t, s.pg), newRelay(t, s.pg)}, issuer: newIssuer(t)}
 	env := e.issuer.env(t)
 	e.a = s.serve(t, "ingest,api,stream", env...)
-	e.b = s.serve(t, "ingest,api,stream", append(env, "TRIBUTARY_DIRECT_DATABASE_URL="+e.relay.url("hub_b"))...)
-	s.serve(t, "worker", env...)
+	e.b = s.serve(t, "ingest,api,stream", append(env, "TRIBUTARY_DIRECT_DATABASE_URL="+e.relays[0].url("hub_b"))...)
+	s.serve(t, "worker", append(env, "TRIBUTARY_DIRECT_DATABASE_URL="+e.relays[1].url("hub_b"))...)
 	e.own = s.newTenant(t)
 	e.post(t, e.own.secret, http.StatusOK) // B knows the tenant as it is now, with all that it has
 	waitUntil(t, func() bool {
