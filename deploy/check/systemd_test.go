@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -105,6 +106,35 @@ func TestSystemd_Environment(t *testing.T) {
 			}
 		}
 		accepts(t, environment)
+	}
+}
+
+// A hub that its database keeps from starting is started again; one that does not understand its settings is not.
+func TestSystemd_Restart(t *testing.T) {
+	t.Parallel()
+	hub, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := read(t, "../systemd/tributary.service")
+	_, rest, _ := strings.Cut(unit, "\nRestartPreventExitStatus=")
+	final, _, _ := strings.Cut(rest, "\n")
+	for name, c := range map[string]struct {
+		environment []string
+		again       bool
+	}{
+		"nobody answers":     {[]string{"TRIBUTARY_DATABASE_URL=postgres://hub@127.0.0.1:1/hub", "TRIBUTARY_PUBLIC_URL=https://hub.example.com"}, true},
+		"a misspelt setting": {[]string{"TRIBUTARY_LISEN=:8080"}, false},
+	} {
+		cmd := exec.Command(hub, "serve")
+		cmd.Env, cmd.Dir = c.environment, t.TempDir()
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Fatalf("%s: it served", name)
+		}
+		if again := strconv.Itoa(cmd.ProcessState.ExitCode()) != final; again != c.again || !strings.Contains(unit, "\nRestart=always\n") {
+			t.Errorf("%s: %v; that it is started again is %t, want %t\n%s", name, err, again, c.again, out)
+		}
 	}
 }
 
