@@ -81,7 +81,7 @@ func TestSnippets(t *testing.T) {
 			}
 		case "env":
 			_, err = config.Load(strings.Split(strings.TrimSpace(b.text), "\n"))
-		case "sh run", "sh operate", "sh keyset", "sh systemd", "sh compose", "sh kubernetes", "text":
+		case "sh run", "sh operate", "sh keyset", "sh systemd", "sh compose", "sh kubernetes", "sh first", "text":
 		case "sh ops", "sql", "promql", "yaml prometheus": // e2e runs them beside a real Prometheus
 		default:
 			t.Errorf("%s: nobody checks blocks of %q", b.page, b.info)
@@ -91,10 +91,36 @@ func TestSnippets(t *testing.T) {
 		}
 		checked[b.info]++
 	}
-	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh operate": 7, "sh keyset": 5, "sh systemd": 3, "sh compose": 1, "sh kubernetes": 5, "env": 2} {
+	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh operate": 7, "sh keyset": 5, "sh systemd": 4, "sh first": 3, "sh compose": 1, "sh kubernetes": 5, "env": 2} {
 		if checked[info] < least {
 			t.Errorf("%d blocks of %q, want %d at least", checked[info], info, least)
 		}
+	}
+}
+
+// The owner's login is in $OWNER, which each page that uses it defines, and no page leaves it in the shell of a reader,
+// where serve and doctor would meet it.
+func TestSnippets_Owner(t *testing.T) {
+	t.Parallel()
+	used := 0
+	for _, b := range blocks(t) {
+		if strings.Contains(b.text, "export TRIBUTARY_OWNER_DATABASE_URL") {
+			t.Errorf("%s: the owner's login stays in the shell:\n%s", b.page, b.text)
+		}
+		if !strings.Contains(b.text, "$OWNER") {
+			continue
+		}
+		used++
+		source, err := os.ReadFile(filepath.Join("pages", b.page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before, _, _ := strings.Cut(string(source), b.text); !strings.Contains(before, "`$OWNER` is ") {
+			t.Errorf("%s: nothing says what $OWNER is before it is used:\n%s", b.page, b.text)
+		}
+	}
+	if used < 5 {
+		t.Errorf("only %d blocks use it", used)
 	}
 }
 

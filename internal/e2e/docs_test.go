@@ -28,7 +28,8 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range snippets(t, "sh run") {
+	all := append([]snippet{{page: "an event that pages look at", text: "tributary send github push"}}, snippets(t, "sh run")...)
+	for _, s := range all {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", s.text)
 		cmd.Env = append(os.Environ(),

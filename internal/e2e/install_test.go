@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,26 +54,43 @@ func newInstallation(t *testing.T) *installation {
 // page says of places is replaced first, by pairs.
 func (i *installation) paste(t *testing.T, kind string, replace ...string) string {
 	t.Helper()
-	var text strings.Builder
-	for _, match := range regexp.MustCompile("(?ms)^```"+kind+"\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "../docs/pages/install.md"), -1) {
-		text.WriteString(match[1])
+	text := strings.NewReplacer(replace...).Replace(strings.Join(installBlocks(t, kind), ""))
+	out, err := i.run(t, text)
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, text, out)
 	}
+	return out
+}
+
+func (i *installation) run(t *testing.T, text string) (string, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", strings.NewReplacer(replace...).Replace(text.String()))
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", text)
 	cmd.Dir, cmd.Env = i.checkout, i.environment
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
-	if err != nil || text.Len() == 0 {
-		t.Fatalf("%v\n%s\n%s", err, text.String(), out)
-	}
-	return string(out)
+	return string(out), err
 }
 
-// TestDocs_InstallSystemd pastes the page's lines for a machine with systemd, and has a hub that an operator may use.
+// installBlocks are those of the page that are marked so.
+func installBlocks(t *testing.T, kind string) []string {
+	t.Helper()
+	var all []string
+	for _, match := range regexp.MustCompile("(?ms)^```"+kind+"\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "../docs/pages/install.md"), -1) {
+		all = append(all, match[1])
+	}
+	if len(all) == 0 {
+		t.Fatalf("the page has no block of %q", kind)
+	}
+	return all
+}
+
+// TestDocs_InstallSystemd pastes the page's lines for a machine with systemd, has a hub that an operator may use, and
+// follows the page to the first webhook in a stream. What made the secrets is pasted once more, which must cost nothing.
 func TestDocs_InstallSystemd(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{"psql", "openssl"} {
+	for _, program := range []string{"psql", "openssl", "curl"} {
 		e2e.Needs(t, program)
 	}
 	i := newInstallation(t)
@@ -86,14 +102,39 @@ func TestDocs_InstallSystemd(t *testing.T) {
 		writeFile(t, path, strings.NewReplacer("/etc/tributary", i.etc+"/tributary", "/usr/local/bin", i.bin, "=127.0.0.1:8080", "="+listen, "=127.0.0.1:9090", "="+ops).Replace(readFile(t, path)), 0o644)
 	}
 	t.Cleanup(func() { i.stop(t) })
-	out := i.paste(t, "sh systemd", "/etc/", i.etc+"/", "/usr/local/bin", i.bin, "@127.0.0.1:5432/tributary", "@/tributary?host="+host)
-	key := regexp.MustCompile(`(?m)^trb_\w+$`).FindString(out)
-	if status := createTenant(t, "http://"+listen, key); status != http.StatusCreated {
-		t.Errorf("the key %q makes no tenant: %d\n%s", key, status, out)
+	places := []string{"/etc/", i.etc + "/", "/usr/local/bin", i.bin, "@127.0.0.1:5432/tributary", "@/tributary?host=" + host}
+	out := i.paste(t, "sh systemd", places...)
+	if strings.Contains(out, "failed ") || !strings.Contains(out, "ok       sealed data") {
+		t.Errorf("doctor, as the page asks it, says of a hub that is well:\n%s", out)
 	}
+	key := regexp.MustCompile(`(?m)^trb_\w+$`).FindString(out)
+	out = i.paste(t, "sh first", "127.0.0.1:8080", listen, "trb_…", key)
+	for _, want := range []string{`"slug":"acme"`, `"event":"evt_`, "event: push\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the way to the first webhook printed no %s:\n%s", want, out)
+		}
+	}
+
+	secrets := map[string]string{}
 	for _, name := range []string{"keyset", "database_url", "owner_database_url", "tributary.env"} {
-		if info, err := os.Stat(filepath.Join(i.etc, "tributary", name)); err != nil || info.Mode().Perm()&0o077 != 0 {
+		path := filepath.Join(i.etc, "tributary", name)
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s is open to others: %v, %v", name, info, err)
+		}
+		secrets[path] = readFile(t, path)
+	}
+	again := 0
+	for _, block := range installBlocks(t, "sh systemd") {
+		if strings.Contains(block, "keyset new") {
+			again++
+			if out, err := i.run(t, strings.NewReplacer(places...).Replace(block)); err == nil || !strings.Contains(out, "refused: ") {
+				t.Errorf("pasted again: %v\n%s", err, out)
+			}
+		}
+	}
+	for path, before := range secrets {
+		if again != 1 || readFile(t, path) != before {
+			t.Errorf("%s is another one after a second paste of %d blocks", path, again)
 		}
 	}
 }
