@@ -26,7 +26,7 @@ run: build ## the whole hub on this machine, with a Postgres and a demo tenant o
 
 .PHONY: build
 build: ## bin/tributary
-	@echo 'building; the first time takes up to a minute'
+	@echo 'building; the first time takes some minutes'
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tributary ./cmd/tributary
 
 # Where CI is set the race detector is on, and a skipped test is a failure: there nothing may be missing. A fuzz
