@@ -10,8 +10,9 @@ import (
 
 // linger is how long connections that are open get, once the port is closed, to send what their client has begun and
 // to hear that it was the last. A connection that is closed under a request leaves its client without an answer, and a
-// webhook's sender may not send it again for long.
-const linger = time.Second
+// webhook's sender may not send it again for long. A busy client has a pool of idle connections and uses the newest
+// first: in this time a request for each of them has come, or they are idle indeed.
+const linger = 3 * time.Second
 
 // drain is how a server says goodbye.
 type drain struct {
