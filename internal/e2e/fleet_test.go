@@ -87,6 +87,7 @@ type node struct {
 	listen string
 	ops    string
 	env    []string
+	binary string // default: this build
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	out    *lockedBuffer
@@ -131,6 +132,9 @@ func (n *node) start(t *testing.T) {
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n.binary != "" {
+		path = n.binary
 	}
 	n.out = &lockedBuffer{}
 	n.cmd = exec.Command(path, "serve", "--roles", n.roles)
