@@ -127,13 +127,8 @@ func TestCheck(t *testing.T) {
 		},
 		"another key of the same id": {
 			before: []started{{"n", a.first, ""}},
-			then: func(t *testing.T, db *storetest.DB) {
-				t.Helper()
-				keys, err := keyset.Of(open(t, other.first))
-				must(t, err)
-				db.Exec(t, `UPDATE tributary.keyset_keys SET proof = $1`, keys.Proof)
-			},
-			last: started{"m", a.first, "is another one than the database's of that id"},
+			then:   anotherKey(other.first),
+			last:   started{"m", a.first, "is another one than the database's of that id"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -153,6 +148,16 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%v; want it refused: %q", err, tt.last.refused)
 			}
 		})
+	}
+}
+
+// anotherKey makes the database's keys such as another keyset has under the same ids.
+func anotherKey(encoded secret.String) func(*testing.T, *storetest.DB) {
+	return func(t *testing.T, db *storetest.DB) {
+		t.Helper()
+		keys, err := keyset.Of(open(t, encoded))
+		must(t, err)
+		db.Exec(t, `UPDATE tributary.keyset_keys SET proof = $1`, keys.Proof)
 	}
 }
 

@@ -330,6 +330,9 @@ func TestRotation_Refusals(t *testing.T) {
 		"prune, one node seals with the old": {[]secret.String{a.rotated, a.promoted}, nil, keyset.Prune, a.promoted, "n0 still seals with key "},
 		"prune, a node does not say":         {[]secret.String{a.promoted}, nobodySays, keyset.Prune, a.promoted, "of an earlier build"},
 		"prune of a stranger's":              {[]secret.String{a.first}, nil, keyset.Prune, other.promoted, "cannot open what the database holds"},
+		"promote, another key of an id":      {[]secret.String{a.rotated}, anotherKey(other.first), keyset.Promote, a.rotated, "is another one than the database's of that id"},
+		"reseal, another key of an id":       {[]secret.String{a.promoted}, anotherKey(other.first), resealed, a.promoted, "is another one than the database's of that id"},
+		"prune, another key of an id":        {[]secret.String{a.promoted}, anotherKey(other.first), keyset.Prune, a.promoted, "is another one than the database's of that id"},
 		"prune, a token is sealed by the old": {
 			[]secret.String{a.promoted}, endpointOf(a.first), keyset.Prune, a.promoted, "1 in endpoints.token_sealed; run `tributary keyset reseal` first",
 		},
@@ -416,5 +419,53 @@ func TestReseal_LeavesWhatChangedMeanwhile(t *testing.T) {
 	}))
 	if token := storetest.Value[string](t, db, `SELECT convert_from(token_sealed, 'UTF8') FROM tributary.endpoints`); token != "theirs" {
 		t.Errorf("the token is %q, want what was stored meanwhile", token)
+	}
+}
+
+// The store decides by itself, in the transaction in which it begins: since a look at the database from outside,
+// another node may have joined.
+func TestReseal_DecidesAgain(t *testing.T) {
+	t.Parallel()
+	a, other := newAges(t), newAges(t)
+	for name, tt := range map[string]struct {
+		keyset secret.String
+		runs   bool // the node that stored what is there
+	}{
+		"a stranger's":       {other.first, false},
+		"promoted too early": {a.promoted, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := storetest.New(t)
+			must(t, start(t, db, "n", a.first))
+			if !tt.runs {
+				must(t, db.Pipeline.RemoveNode(t.Context(), "n"))
+			}
+			k := open(t, tt.keyset)
+			keys, err := keyset.Of(k)
+			must(t, err)
+			err = store.Reseal(t.Context(), store.ResealOptions{
+				URL: db.OwnerURL, Keyset: keys, Prefix: k.Prefix(), Progress: func(r store.Resealed) { t.Errorf("it reads %s", r.Column) },
+			})
+			if hub.CodeOf(err) != hub.Conflict {
+				t.Errorf("reseal: %v", err)
+			}
+			if err := store.Retire(t.Context(), db.OwnerURL, keys, k.Prefix()); hub.CodeOf(err) != hub.Conflict {
+				t.Errorf("retire: %v", err)
+			}
+			must(t, start(t, db, "m", a.first)) // nothing is known of the other key
+		})
+	}
+}
+
+// What was sealed anew while no node ran is known: one that starts with the keyset of before is refused.
+func TestReseal_IsRemembered(t *testing.T) {
+	t.Parallel()
+	db, a := storetest.New(t), newAges(t)
+	must(t, start(t, db, "n", a.first))
+	must(t, db.Pipeline.RemoveNode(t.Context(), "n"))
+	reseal(t, db, a.promoted)
+	if err := start(t, db, "n", a.first); hub.CodeOf(err) != hub.Conflict {
+		t.Errorf("it starts with a keyset that lacks what all is sealed with: %v", err)
 	}
 }

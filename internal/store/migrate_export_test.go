@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"io/fs"
+	"time"
 )
 
 // MigrateFrom is Migrate with other migrations, which gets no lock in as many tries and gives up.
@@ -12,3 +13,12 @@ func MigrateFrom(ctx context.Context, o MigrateOptions, files fs.FS, tries int) 
 
 // OutsideTransaction says that a migration runs in no transaction.
 func OutsideTransaction(sql string) bool { return outsideTransaction(sql) }
+
+// What bounds a migration's waiting.
+const (
+	LockPatience = lockPatience
+	LockTries    = lockTries
+)
+
+// PauseAfter is how long it lets others go after that try.
+func PauseAfter(try int) time.Duration { return pauseAfter(try) }

@@ -224,6 +224,24 @@ func TestMigrate_LoginIsSuperuser(t *testing.T) {
 	}
 }
 
+// Default privileges belong to the owner and the database, and no dump of the schemas has them: once it is loaded
+// elsewhere, a migration closes what comes to strangers.
+func TestMigrate_ClosesFunctionsAfterARestore(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	db.Exec(t, `ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC`)
+	if n := storetest.Value[int](t, db, `SELECT count(*) FROM pg_default_acl WHERE defaclnamespace = 0 AND defaclobjtype = 'f'`); n != 0 {
+		t.Fatalf("%d default privileges are left, as a restore has none", n)
+	}
+	if _, err := migrate(t.Context(), db, "", "tributary_test"); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, `CREATE FUNCTION tributary.later() RETURNS int LANGUAGE sql AS 'SELECT 1'`)
+	if storetest.Value[bool](t, db, `SELECT has_function_privilege('tributary_test', 'tributary.later()', 'EXECUTE')`) {
+		t.Error("a function that is made later is everybody's")
+	}
+}
+
 // A login that is not there is an error that names it, and leaves the schema migrated.
 func TestMigrate_NoSuchLogin(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"log/slog"
 	"net/url"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -29,8 +31,67 @@ func TestInstallationKind(t *testing.T) {
 	if kind, err := store.InstallationKind(t.Context(), db.OwnerURL); err != nil || kind != "production" {
 		t.Errorf("after it: %q, %v", kind, err)
 	}
-	if _, err := store.InstallationKind(t.Context(), "postgres://o:topsecret@[::1"); err == nil || strings.Contains(err.Error(), "topsecret") {
-		t.Errorf("a URL that is none: %v", err)
+}
+
+// A URL that is none is quoted by no error: the driver's own would hide a password only where it recognizes one.
+func TestURL_NotQuoted(t *testing.T) {
+	t.Parallel()
+	for name, use := range map[string]func(url string) error{
+		"owner": func(url string) error { _, err := store.InstallationKind(t.Context(), url); return err },
+		"migrate": func(url string) error {
+			return store.Migrate(t.Context(), store.MigrateOptions{URL: url, Log: slog.New(slog.DiscardHandler)})
+		},
+		"survey": func(url string) error { _, err := store.Look(t.Context(), url, ""); return err },
+		"tenant": func(url string) error { _, err := store.Open(t.Context(), store.Options{URL: url}); return err },
+		"pipeline": func(url string) error {
+			_, err := store.Open(t.Context(), store.Options{URL: "host=h", DirectURL: url})
+			return err
+		},
+		"river": func(url string) error { _, err := store.OpenRiver(t.Context(), url, "", 1); return err },
+	} {
+		for _, url := range []string{"topsecret", "host=h password = topsecret sslmode=bogus", "postgres://o:topsecret@[::1"} {
+			if err := use(url); err == nil || strings.Contains(err.Error(), "topsecret") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// What an operator can put right is said with how.
+func TestOwner_Hints(t *testing.T) {
+	t.Parallel()
+	const notOwner, notMigrated = "TRIBUTARY_OWNER_DATABASE_URL", "`tributary migrate up` brings it there"
+	migrated, older, empty := storetest.New(t), storetest.New(t), storetest.New(t, storetest.Bare())
+	older.Exec(t, `ALTER TABLE tributary.operator_keys DROP COLUMN last_used_at`)
+	for name, tt := range map[string]struct{ url, hint string }{
+		"another login": {migrated.URL, notOwner},
+		"no schema":     {empty.OwnerURL, notMigrated},
+		"no column":     {older.OwnerURL, notMigrated},
+	} {
+		if _, err := store.OperatorKeys(t.Context(), tt.url); err == nil || !strings.Contains(err.Error(), tt.hint) {
+			t.Errorf("%s: %v; want it to say %q", name, err, tt.hint)
+		}
+	}
+}
+
+// With the commit the epoch is another one and all processes are told, which else would find out by their next
+// connection: perhaps in days.
+func TestNewEpoch(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	before, err := db.Pipeline.Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := listen(t, db)
+	if err := store.NewEpoch(t.Context(), db.OwnerURL); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(backplane.Signal(backplane.EpochChanged{}), next()); diff != "" {
+		t.Errorf("heard (-want +got):\n%s", diff)
+	}
+	if after, err := db.Pipeline.Epoch(t.Context()); after == before || err != nil {
+		t.Errorf("the epoch is %s as before, %v", after, err)
 	}
 }
 
@@ -74,5 +135,31 @@ func TestCreateOperatorKey(t *testing.T) {
 	key.ID = hub.NewID[hub.KeyID]()
 	if err := store.CreateOperatorKey(t.Context(), db.OwnerURL, key); hub.CodeOf(err) != hub.Conflict {
 		t.Errorf("the same value again: %v", err)
+	}
+}
+
+// A key is revoked once; whoever mistypes its id hears that nothing was.
+func TestRevokeOperatorKey(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	key := store.HashedKey{Key: hub.Key{ID: hub.NewID[hub.KeyID](), Name: "laptop", Scopes: hub.OperatorScopes()}, Hash: hub.HashToken("trb_operator")}
+	if err := store.CreateOperatorKey(t.Context(), db.OwnerURL, key); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		id   hub.KeyID
+		want []hub.Code
+	}{
+		"no such key":       {hub.NewID[hub.KeyID](), []hub.Code{hub.NotFound}},
+		"a key, then again": {key.ID, []hub.Code{"", hub.NotFound}},
+	} {
+		for _, want := range tt.want {
+			if err := store.RevokeOperatorKey(t.Context(), db.OwnerURL, tt.id); (err == nil) != (want == "") || err != nil && hub.CodeOf(err) != want {
+				t.Errorf("%s: %v; want %q", name, err, want)
+			}
+		}
+	}
+	if found, err := db.Pipeline.OperatorKey(t.Context(), key.Hash); err != nil || found.RevokedAt == nil {
+		t.Errorf("it is not revoked: %+v, %v", found.Key, err)
 	}
 }

@@ -67,7 +67,6 @@ func pause(ctx context.Context, d time.Duration) error {
 // patiently does a step that is one transaction, and does it again where it did not get its locks in time. In between
 // it holds none, so that what queued behind it goes on.
 func (m *migration) patiently(ctx context.Context, step string, do func() error) error {
-	wait := lockPause
 	for try := 1; ; try++ {
 		blockers, err := m.watched(ctx, do)
 		if !lockedOut(err) {
@@ -77,13 +76,16 @@ func (m *migration) patiently(ctx context.Context, step string, do func() error)
 			return hub.Errorf(hub.Unavailable, "%s did not get its locks in %d tries and was given up; nothing of it is done, and what came before it stays. In its way: %s. "+
 				"Let them end, or end them by SELECT pg_terminate_backend(…), and run `tributary migrate up` again", step, try, list(blockers))
 		}
-		m.log.InfoContext(ctx, "a migration gives way, and tries again", "step", step, "try", try, "in_its_way", list(blockers))
+		wait := pauseAfter(try)
+		m.log.InfoContext(ctx, "a migration gives way, and tries again", "step", step, "try", try, "again_in", wait, "in_its_way", list(blockers))
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}
-		wait = min(2*wait, lockPauseMost)
 	}
 }
+
+// pauseAfter is how long others go before a step, once it has given way that often.
+func pauseAfter(try int) time.Duration { return min(lockPause<<min(try-1, 10), lockPauseMost) }
 
 // lockedOut says that a lock was not had in time, or that Postgres ended a deadlock.
 func lockedOut(err error) bool {

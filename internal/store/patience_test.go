@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -121,21 +122,21 @@ func TestMigrate_TriesAgain(t *testing.T) {
 	if err := store.MigrateFrom(t.Context(), store.MigrateOptions{URL: db.OwnerURL, Log: slog.New(slog.NewTextHandler(log, nil))}, later(t, addNote), 20); err != nil {
 		t.Fatal(err)
 	}
-	if log.count != 1 {
-		t.Errorf("it gave way %d times, want once", log.count)
+	if len(log.lines) != 1 {
+		t.Errorf("it gave way %d times, want once", len(log.lines))
 	}
 }
 
-// A watchedLog calls told when a line with that text is written.
+// A watchedLog keeps the lines with that text, and calls told with each.
 type watchedLog struct {
 	tells string
 	told  func()
-	count int
+	lines []string
 }
 
 func (l *watchedLog) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte(l.tells)) {
-		l.count++
+		l.lines = append(l.lines, string(p))
 		l.told()
 	}
 	return len(p), nil
@@ -153,7 +154,7 @@ CREATE INDEX CONCURRENTLY dedup_event ON tributary.dedup (event_id);`)
 	done := make(chan error, 2)
 	for range 2 {
 		go func() {
-			done <- store.MigrateFrom(t.Context(), store.MigrateOptions{URL: db.OwnerURL, Log: slog.New(slog.DiscardHandler)}, files, 2)
+			done <- store.MigrateFrom(t.Context(), store.MigrateOptions{URL: db.OwnerURL, Log: slog.New(slog.DiscardHandler)}, files, 1)
 		}()
 	}
 	building := `SELECT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE relid = 'tributary.dedup'::regclass AND current_locker_pid > 0)`
@@ -165,6 +166,11 @@ CREATE INDEX CONCURRENTLY dedup_event ON tributary.dedup (event_id);`)
 	event := db.Event(t, "stripe")
 	if _, err := db.Pipeline.InsertEvents(t.Context(), []hub.Event{event}); err != nil {
 		t.Errorf("an event while an index is built: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := db.Pipeline.Join(ctx, store.Node{ID: "n", Roles: []string{"api"}, Keyset: store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}}); err != nil {
+		t.Errorf("a node that starts while an index is built: %v", err)
 	}
 	release()
 	for range 2 {
@@ -192,5 +198,67 @@ func TestMigrate_Ahead(t *testing.T) {
 	}
 	if after := dumpSchema(t, db); after != before {
 		t.Error("it changed the schema")
+	}
+}
+
+// A step that did not get its locks is done again, each time after a longer pause; so is one that Postgres ended to
+// end a deadlock. Anything else is not tried again.
+func TestMigrate_Pauses(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	db.Exec(t, `CREATE SEQUENCE public.tries`) // counts what is rolled back, too
+	files := later(t, `
+		DO $$ BEGIN
+			CASE nextval('public.tries')
+				WHEN 1, 3 THEN RAISE 'not in time' USING ERRCODE = 'lock_not_available';
+				WHEN 2 THEN RAISE 'a deadlock' USING ERRCODE = 'deadlock_detected';
+				WHEN 4 THEN RAISE 'a fault';
+				ELSE NULL;
+			END CASE;
+		END $$`)
+	log := &watchedLog{tells: "gives way", told: func() {}}
+	err := store.MigrateFrom(t.Context(), store.MigrateOptions{URL: db.OwnerURL, Log: slog.New(slog.NewTextHandler(log, nil))}, files, 20)
+	if err == nil || !strings.Contains(err.Error(), "a fault") {
+		t.Errorf("it ended with %v, want the fault", err)
+	}
+	for i, want := range []string{"try=1 again_in=100ms", "try=2 again_in=200ms", "try=3 again_in=400ms"} {
+		if i >= len(log.lines) || !strings.Contains(log.lines[i], want) {
+			t.Errorf("line %d of %q does not say %s", i, log.lines, want)
+		}
+	}
+}
+
+// What a migration may take from others, and from whoever waits for it.
+func TestMigrate_Patience(t *testing.T) {
+	t.Parallel()
+	const slack = 3 * time.Second // the shortest time that a provider waits for the answer to its webhook
+	if store.LockPatience <= time.Second || store.LockPatience > slack*2/3 {
+		t.Errorf("a webhook may queue behind it for %s", store.LockPatience)
+	}
+	all := store.LockPatience
+	for try := 1; try < store.LockTries; try++ {
+		all += store.LockPatience + store.PauseAfter(try)
+	}
+	if all < time.Minute || all > 2*time.Minute {
+		t.Errorf("it gives up after %s, want less than two minutes and more than one", all)
+	}
+	if first, last := store.PauseAfter(1), store.PauseAfter(1000); first > time.Second || last != store.PauseAfter(store.LockTries) {
+		t.Errorf("pauses from %s to %s", first, last)
+	}
+}
+
+// A migration that stops nobody waits as long as it takes, and the one after it no longer than others do.
+func TestMigrate_LockTimeouts(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	files := later(t,
+		"---- tern: disable-tx ----\nCREATE TABLE public.slow AS SELECT current_setting('lock_timeout')::interval AS waits;",
+		"CREATE TABLE public.quick AS SELECT current_setting('lock_timeout')::interval AS waits;")
+	if err := store.MigrateFrom(t.Context(), store.MigrateOptions{URL: db.OwnerURL, Log: slog.New(slog.DiscardHandler)}, files, 1); err != nil {
+		t.Fatal(err)
+	}
+	got := storetest.Values[time.Duration](t, db, `SELECT waits FROM public.slow UNION ALL SELECT waits FROM public.quick`)
+	if diff := cmp.Diff([]time.Duration{0, store.LockPatience}, got); diff != "" {
+		t.Errorf("the slow one's and the next one's lock_timeout (-want +got):\n%s", diff)
 	}
 }

@@ -39,3 +39,25 @@ func TestReseal_KnowsEverySealedColumn(t *testing.T) {
 		t.Errorf("of two new columns %d are seen", n-len(want))
 	}
 }
+
+// What is read, sealed and locked at once is bounded in rows and in bytes, and one value is always taken.
+func TestReseal_AtOnce(t *testing.T) {
+	t.Parallel()
+	const mega = 1 << 20
+	for name, tt := range map[string]struct {
+		sizes []int
+		want  int
+	}{
+		"few":             {[]int{1, 2, 3}, 3},
+		"many":            {make([]int, 250), 100},
+		"large":           {[]int{mega, mega, mega, mega, 1, 1}, 4},
+		"one too large":   {[]int{9 * mega, 1}, 1},
+		"the second is":   {[]int{1, 9 * mega, 1}, 1},
+		"one by itself":   {[]int{9 * mega}, 1},
+		"exactly as many": {make([]int, 100), 100},
+	} {
+		if n := store.UpTo(tt.sizes...); n != tt.want {
+			t.Errorf("%s: %d, want %d", name, n, tt.want)
+		}
+	}
+}

@@ -61,7 +61,8 @@ const surveySQL = `
 	SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
 	       pg_is_in_recovery() AS standby, current_setting('fsync')::boolean AS fsync,
 	       current_setting('synchronous_commit') <> 'off' AS commits,
-	       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS max_connections,
+	       (SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END)::int FROM pg_settings
+	         WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')) AS max_connections, -- the last since 16
 	       current_database()::text AS database,
 	       me.rolname::text AS login, me.rolsuper OR me.rolbypassrls AS privileged, me.oid IN (SELECT id FROM owner) AS owns,
 	       me.rolcreaterole AS makes_roles,
