@@ -83,11 +83,19 @@ func New(ctx context.Context, o Options) (*App, error) {
 	a.ops = server.New(server.Options{
 		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
 	})
-	for _, s := range []*server.Server{a.ops, a.public} {
-		if err := s.Listen(ctx); err != nil {
-			return nil, errors.Join(err, a.Stop(ctx))
+	var taken error
+	for _, port := range []struct {
+		server   *server.Server
+		variable string
+	}{{a.ops, "TRIBUTARY_OPS_LISTEN"}, {a.public, "TRIBUTARY_LISTEN"}} {
+		if err := port.server.Listen(ctx); err != nil {
+			taken = errors.Join(taken, fmt.Errorf("%w; %s names another address, if somebody else is to keep this one", err, port.variable))
+			continue
 		}
-		a.onStop("port", s.Stop) // closes it where it was never served; setup has it drained before all else
+		a.onStop("port", port.server.Stop) // closes it where it was never served; setup has it drained before all else
+	}
+	if taken != nil {
+		return nil, errors.Join(taken, a.Stop(ctx))
 	}
 	a.url = o.Config.PublicURL
 	if a.url == nil {
@@ -131,6 +139,24 @@ func (a *App) Stop(ctx context.Context) error {
 
 func (a *App) onStop(name string, fn func(context.Context) error) {
 	a.stops = append(a.stops, stop{name, fn})
+}
+
+// within is a step that gives up where there is no time left. A pool waits for each of its connections, and one to a
+// server that hangs does not end; the process does.
+func within(closing func()) func(context.Context) error {
+	return func(ctx context.Context) error {
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			closing()
+		}()
+		select {
+		case <-closed:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("connections are left: %w", ctx.Err())
+		}
+	}
 }
 
 // service is the lifecycle that every part in the background keeps.

@@ -22,7 +22,7 @@ type check struct {
 	name   string
 	remedy string   // what an operator can do where it does not hold
 	minor  bool     // doctor warns of it, and nothing else does
-	needs  []string // checks without which this one cannot be asked
+	needs  []string // checks, and variables that are understood, without which this one cannot be asked
 	run    func(ctx context.Context, s *subject) (detail string, err error)
 	probe  func(ctx context.Context, s *subject) error // cheap enough for readiness; nil: not asked there
 }
@@ -36,7 +36,7 @@ type subject struct {
 	keeper   *secret.Keeper
 	db       *store.Store
 	river    *store.River
-	listener *backplane.Listener // of a process that runs; nil: a check makes its own
+	listener *backplane.Listener // once the process runs, for readiness
 }
 
 // The kinds of installation.
@@ -49,15 +49,19 @@ const (
 func checks() []check {
 	return []check{
 		{
-			name: "public URL", run: checkPublicURL,
+			name: "public URL", needs: []string{"TRIBUTARY_PUBLIC_URL"}, run: checkPublicURL,
 			remedy: "set TRIBUTARY_PUBLIC_URL to where browsers and providers reach the hub, such as https://hub.example.com",
 		},
 		{
-			name: "keyset", run: checkKeyset,
+			name: "keyset", needs: []string{"TRIBUTARY_KEYSET"}, run: checkKeyset,
 			remedy: "`tributary keyset new` makes one: keep it where you keep secrets, and name it in TRIBUTARY_KEYSET or TRIBUTARY_KEYSET_FILE of every process",
 		},
 		{
-			name: "certificate", run: checkCertificate,
+			name: "owner", run: checkOwner,
+			remedy: "unset TRIBUTARY_OWNER_DATABASE_URL where a process serves: it is for migrate, keyset, key and epoch",
+		},
+		{
+			name: "certificate", needs: []string{"TRIBUTARY_TLS_CERT_FILE", "TRIBUTARY_TLS_KEY_FILE"}, run: checkCertificate,
 			remedy: "TRIBUTARY_TLS_CERT_FILE and TRIBUTARY_TLS_KEY_FILE name a certificate with its chain and its private key, in PEM",
 		},
 		{
@@ -69,8 +73,8 @@ func checks() []check {
 			remedy: "raise the limit (LimitNOFILE= of systemd, ulimit -n): each stream and each request holds one",
 		},
 		{
-			name: "server", run: checkServer,
-			remedy: "TRIBUTARY_DATABASE_URL names the database, with the hub's login: a primary of Postgres 15 or newer that this machine reaches",
+			name: "server", needs: []string{"TRIBUTARY_DATABASE_URL", "DATABASE_URL", "TRIBUTARY_DIRECT_DATABASE_URL"}, run: checkServer,
+			remedy: "TRIBUTARY_DATABASE_URL, and TRIBUTARY_DIRECT_DATABASE_URL where that is set, name the database with the hub's login: a primary of Postgres 15 or newer",
 		},
 		{
 			name: "durability", needs: []string{"server"}, run: checkDurability,
@@ -154,13 +158,17 @@ const (
 	Skipped State = "skipped"
 )
 
-// examine asks every check of the list, in its order.
-func examine(ctx context.Context, s *subject) []Finding {
+// examine asks every check of the list, in its order, but those of variables that were not understood: what is wrong
+// with them is told already, and "it is not set" would be no help.
+func examine(ctx context.Context, s *subject, problems config.Problems) []Finding {
 	findings := make([]Finding, 0, len(checks()))
 	held := map[string]bool{}
 	for _, c := range checks() {
 		f := Finding{Check: c.name, State: Skipped}
-		if !slices.ContainsFunc(c.needs, func(other string) bool { return !held[other] }) {
+		if !slices.ContainsFunc(c.needs, func(other string) bool {
+			ok, isCheck := held[other]
+			return isCheck && !ok || problems.About(other)
+		}) {
 			detail, err := c.run(ctx, s)
 			switch {
 			case err == nil:
@@ -171,6 +179,8 @@ func examine(ctx context.Context, s *subject) []Finding {
 				f.State, f.Detail, f.Remedy = Failed, hub.Plain(err), c.remedy
 			}
 			held[c.name] = err == nil
+		} else {
+			held[c.name] = false
 		}
 		findings = append(findings, f)
 	}
@@ -203,15 +213,16 @@ func (r Refusal) Error() string {
 	return "the hub cannot serve:\n  " + strings.Join(lines, "\n  ")
 }
 
-// Examine asks all checks, for doctor and for a serve that is refused already, and leaves no trace.
-func Examine(ctx context.Context, c config.Config) []Finding {
+// Examine asks all checks, for doctor and for a serve that is refused already, and leaves no trace. problems are those
+// of the environment that c comes from.
+func Examine(ctx context.Context, c config.Config, problems config.Problems) []Finding {
 	s := &subject{config: c, kind: production}
 	if err := s.open(ctx); err != nil {
 		s.db, s.river = nil, nil // the checks of the database say why
 	} else {
 		defer s.close()
 	}
-	return examine(ctx, s)
+	return examine(ctx, s, problems)
 }
 
 // open opens small pools for checks alone.
@@ -237,6 +248,16 @@ func (s *subject) close() {
 	s.db.Close()
 }
 
+// warn tells the log what doctor would warn of: whoever has never asked it should know once. A hub of dev is on a
+// machine that nobody set up for it.
+func (a *App) warn(ctx context.Context, findings []Finding) {
+	for _, f := range findings {
+		if f.State == Warning && !a.o.Dev {
+			a.o.Log.WarnContext(ctx, "this could be better", "check", f.Check, "detail", f.Detail, "remedy", f.Remedy)
+		}
+	}
+}
+
 // readiness is what must hold for the process to be sent requests.
 func (a *App) readiness(s *subject) []server.Check {
 	var probes []server.Check
@@ -258,7 +279,7 @@ func (a *App) accepting() error {
 	}
 }
 
-// begin marks the database at its first use, and makes the partitions that are needed at once.
+// begin marks the database at its first use.
 func (s *subject) begin(ctx context.Context) error {
 	is, err := s.db.Pipeline.MarkInstallation(ctx, s.kind)
 	if err != nil {

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -65,7 +66,7 @@ func whole(t *testing.T, db *storetest.DB) config.Config {
 	keyset, err := secret.NewKeyset()
 	must(t, err)
 	return config.Config{
-		DatabaseURL: secret.New(db.URL), DirectDatabaseURL: secret.New(db.URL), DatabaseConnections: 8,
+		DatabaseURL: secret.New(db.URL), DirectDatabaseURL: secret.New(db.URL), DatabaseConnections: 11,
 		PublicURL: &url.URL{Scheme: "https", Host: "hub.example.com"}, Keyset: keyset, Roles: config.AllRoles(),
 		Retention: 720 * time.Hour, Limits: hub.DefaultLimits(), Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0",
 	}
@@ -108,7 +109,17 @@ func TestExamine(t *testing.T) {
 			setting: func(c *config.Config, _ *storetest.DB) {
 				c.DirectDatabaseURL = secret.New("postgres://hub@127.0.0.1:1/hub")
 			},
-			failed: "server: connect: the database does not answer: failed to connect to",
+			failed: "server: no Postgres answers at 127.0.0.1:1: connect: connection refused",
+		},
+		"a login that is not let in": {
+			setting: func(c *config.Config, db *storetest.DB) {
+				c.DirectDatabaseURL = secret.New(as(db.URL, "nobody_knows_it"))
+			},
+			failed: "server: the Postgres at /",
+		},
+		"an owner's URL beside": {
+			setting: func(c *config.Config, db *storetest.DB) { c.OwnerDatabaseURL = secret.New(db.OwnerURL) },
+			failed:  "owner: TRIBUTARY_OWNER_DATABASE_URL is set",
 		},
 		"a superuser": {
 			setting: func(c *config.Config, db *storetest.DB) {
@@ -226,7 +237,7 @@ func TestExamine(t *testing.T) {
 				tt.setting(&c, db)
 			}
 			var failed, warnings []string
-			for _, f := range app.Examine(t.Context(), c) {
+			for _, f := range app.Examine(t.Context(), c, nil) {
 				if (f.State == app.Failed || f.State == app.Warning) == (f.Remedy == "") {
 					t.Errorf("%s is %s, and its remedy %q", f.Check, f.State, f.Remedy)
 				}
@@ -253,6 +264,36 @@ func begins(t *testing.T, what string, got []string, want string) {
 		return
 	}
 	t.Errorf("%s: %q; want %q", what, got, want)
+}
+
+// A pool that does not close, for a server that hangs, keeps no process.
+func TestWithin(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	hangs := make(chan struct{})
+	defer close(hangs)
+	cancel()
+	if err := app.Within(func() { <-hangs })(ctx); err == nil {
+		t.Error("it says that what hangs is closed")
+	}
+	closed := false
+	must(t, app.Within(func() { closed = true })(t.Context()))
+	if !closed {
+		t.Error("it has not closed")
+	}
+}
+
+// Both ports are named where both are taken, each with the variable that moves it.
+func TestNew_PortsTaken(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { must(t, taken.Close()) }()
+	at := taken.Addr().String()
+	_, err = app.New(t.Context(), app.Options{Config: config.Config{Listen: at, OpsListen: at}, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "TRIBUTARY_OPS_LISTEN names another address") || !strings.Contains(err.Error(), "TRIBUTARY_LISTEN names another address") {
+		t.Errorf("%v; want both ports", err)
+	}
 }
 
 // One message has all that is wrong, and where a process refuses it has left nothing behind.

@@ -45,6 +45,14 @@ func checkKeyset(_ context.Context, s *subject) (detail string, err error) {
 	return "", err
 }
 
+// checkOwner keeps the owner's password away from what the internet talks to.
+func checkOwner(_ context.Context, s *subject) (string, error) {
+	if !s.config.OwnerDatabaseURL.IsZero() {
+		return "", errors.New("TRIBUTARY_OWNER_DATABASE_URL is set, and a process that serves must not have it")
+	}
+	return "", nil
+}
+
 func checkCertificate(_ context.Context, s *subject) (string, error) {
 	if s.config.TLSCertFile == "" {
 		return "none: a proxy in front ends TLS", nil

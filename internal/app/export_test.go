@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,3 +22,6 @@ func (a *App) Readiness(db *store.Store, keeper *secret.Keeper, l *backplane.Lis
 
 // Registry has the metrics of the process.
 func (a *App) Registry() *prometheus.Registry { return a.metrics }
+
+// Within is a step of Stop that gives up where there is no time left.
+func Within(closing func()) func(context.Context) error { return within(closing) }

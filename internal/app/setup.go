@@ -38,19 +38,21 @@ func (a *App) setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.onStop("store", func(context.Context) error { db.Close(); return nil })
+	a.onStop("store", within(db.Close))
 	river, err := store.OpenRiver(ctx, o.Config.DirectDatabaseURL.Reveal(), o.Config.RolePrefix, pools.river)
 	if err != nil {
 		return err
 	}
-	a.onStop("river pool", func(context.Context) error { river.Close(); return nil })
+	a.onStop("river pool", within(river.Close))
 	checked := &subject{config: o.Config, kind: production, db: db, river: river}
 	if o.Dev {
 		checked.kind = development
 	}
-	if err := Refused(examine(ctx, checked)); err != nil {
+	findings := examine(ctx, checked, nil)
+	if err := Refused(findings); err != nil {
 		return err
 	}
+	a.warn(ctx, findings)
 	if err := checked.begin(ctx); err != nil {
 		return err
 	}

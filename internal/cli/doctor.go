@@ -36,16 +36,13 @@ func (d doctorCommand) Run(ctx context.Context, env Env) error {
 	if d.Ready {
 		return ready(ctx, env, c, d.JSON)
 	}
-	findings := app.Examine(ctx, c)
+	var findings []app.Finding
 	for _, problem := range problems {
-		findings = append([]app.Finding{{Check: "environment", State: app.Failed, Detail: problem, Remedy: "mend or unset it; /docs/configuration of a hub lists what there is"}}, findings...)
-	}
-	if !c.OwnerDatabaseURL.IsZero() {
 		findings = append(findings, app.Finding{
-			Check: "owner", State: app.Warning, Detail: "TRIBUTARY_OWNER_DATABASE_URL is set here",
-			Remedy: "leave it out where serve runs, which refuses to start with it",
+			Check: "environment", State: app.Failed, Detail: problem, Remedy: "mend or unset it; /docs/configuration of a hub lists what there is",
 		})
 	}
+	findings = append(findings, app.Examine(ctx, c, problems)...)
 	if d.JSON {
 		err = json.NewEncoder(env.Stdout).Encode(findings)
 	} else {

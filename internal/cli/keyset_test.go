@@ -41,7 +41,7 @@ type node struct {
 func (r *rotation) environ(keyset string) []string {
 	return append(os.Environ(), "TRIBUTARY_DATABASE_URL="+r.db.URL, "TRIBUTARY_KEYSET_FILE="+filepath.Join(r.dir, keyset),
 		"TRIBUTARY_PUBLIC_URL=https://hub.example.com", "TRIBUTARY_LISTEN=127.0.0.1:0", "TRIBUTARY_OPS_LISTEN=127.0.0.1:0",
-		"TRIBUTARY_DATABASE_CONNECTIONS=8", "TRIBUTARY_LOG_FORMAT=json")
+		"TRIBUTARY_DATABASE_CONNECTIONS=11", "TRIBUTARY_LOG_FORMAT=json")
 }
 
 // serve starts a node and waits until it serves, or says what it ended with.
@@ -343,7 +343,7 @@ func TestKeyset_NotTheOwner(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ command, want string }{
-		{"TRIBUTARY_OWNER_DATABASE_URL= tributary keyset reseal", "the login does not own the schema"},
+		{"TRIBUTARY_OWNER_DATABASE_URL= tributary keyset reseal", "the login may not do this"},
 		{"TRIBUTARY_KEYSET_FILE=rotated TRIBUTARY_OWNER_DATABASE_URL='" + bare.OwnerURL + "' tributary keyset promote", "`tributary migrate up` brings it there"},
 	} {
 		if _, said, err := r.run(t, tt.command); err == nil || !strings.Contains(said, tt.want) {

@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 				db := storetest.New(t, storetest.Bare())
 				ts.Setenv("OWNER", db.OwnerURL)
 				ts.Setenv("LOGIN", db.URL)
+				ts.Setenv("OWNER_LOGIN", storetest.Value[string](t, db, `SELECT session_user::text`))
 				keyset, err := secret.NewKeyset()
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs("keyset"), []byte(keyset.Reveal()), 0o600))

@@ -29,12 +29,9 @@ func (s serveCommand) Run(ctx context.Context, env Env) error {
 			return usageError{err}
 		}
 	}
-	if !c.OwnerDatabaseURL.IsZero() {
-		problems = append(problems, "TRIBUTARY_OWNER_DATABASE_URL: a process that serves must not have it; leave it to migrate, keyset, key and epoch")
-	}
 	log := logger(env, c)
 	if len(problems) > 0 {
-		return errors.Join(problems, app.Refused(app.Examine(ctx, c))) // the one message, with all that can be known
+		return errors.Join(problems, app.Refused(app.Examine(ctx, c, problems))) // the one message, with all that can be known
 	}
 	process, err := app.New(ctx, app.Options{Config: c, Log: log, Version: build(env).Version})
 	if err != nil {

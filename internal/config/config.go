@@ -109,6 +109,14 @@ func (p Problems) Error() string {
 	return "the configuration has problems:\n  " + strings.Join(p, "\n  ")
 }
 
+// About says whether one of them is about the variable of that name, given as it is or as a file.
+func (p Problems) About(name string) bool {
+	return slices.ContainsFunc(p, func(problem string) bool {
+		names, _, _ := strings.Cut(problem, ": ")
+		return slices.ContainsFunc(strings.Split(names, ", "), func(n string) bool { return n == name || n == name+"_FILE" })
+	})
+}
+
 func (p Problems) err() error {
 	if len(p) == 0 {
 		return nil

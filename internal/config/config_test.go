@@ -185,6 +185,11 @@ func TestLoadService(t *testing.T) {
 		},
 		{name: "ours in a file", environ: []string{"DATABASE_URL=mysql://a/b", "TRIBUTARY_DATABASE_URL_FILE=" + file}, database: "postgres://file/hub", listen: ":8080"},
 		{name: "the platform's of another kind", environ: []string{"DATABASE_URL=mysql://a/c4n4ry"}, listen: ":8080", problem: "DATABASE_URL: not a URL such as postgres://"},
+		{
+			name: "one address for both", environ: []string{"TRIBUTARY_LISTEN=127.0.0.1:9090"}, listen: "127.0.0.1:9090",
+			problem: "TRIBUTARY_OPS_LISTEN: 127.0.0.1:9090 is TRIBUTARY_LISTEN too",
+		},
+		{name: "any port for both", environ: []string{"TRIBUTARY_LISTEN=127.0.0.1:0"}, listen: "127.0.0.1:0"},
 		{name: "no port", environ: []string{"PORT=http"}, listen: ":http", problem: `PORT: ":http" is not an address`},
 	}
 	for _, tt := range tests {
@@ -216,8 +221,8 @@ func TestLoad_Refuses(t *testing.T) {
 		{"database of another kind", "TRIBUTARY_DATABASE_URL=mysql://c4n4ry@x/y", "TRIBUTARY_DATABASE_URL" + database},
 		{"database as keywords", "TRIBUTARY_DATABASE_URL=host=db password=c4n4ry", "TRIBUTARY_DATABASE_URL" + database},
 		{"database with a raw space", "TRIBUTARY_OWNER_DATABASE_URL=postgres://u:c4n4ry x@h/d", "TRIBUTARY_OWNER_DATABASE_URL" + database},
-		{"connections below what a process needs", "TRIBUTARY_DATABASE_CONNECTIONS=2", `TRIBUTARY_DATABASE_CONNECTIONS: "2" is not a whole number from 8 to 10000`},
-		{"connections in words", "TRIBUTARY_DATABASE_CONNECTIONS=many", `TRIBUTARY_DATABASE_CONNECTIONS: "many" is not a whole number from 8 to 10000`},
+		{"connections below what a process needs", "TRIBUTARY_DATABASE_CONNECTIONS=2", `TRIBUTARY_DATABASE_CONNECTIONS: "2" is not a whole number from 11 to 10000`},
+		{"connections in words", "TRIBUTARY_DATABASE_CONNECTIONS=many", `TRIBUTARY_DATABASE_CONNECTIONS: "many" is not a whole number from 11 to 10000`},
 		{"role prefix", "TRIBUTARY_ROLE_PREFIX=Hub-2", `TRIBUTARY_ROLE_PREFIX: "Hub-2"; it begins with a-z and has at most 50 of a-z, 0-9 and _`},
 		{"listen without a port", "TRIBUTARY_LISTEN=localhost", `TRIBUTARY_LISTEN: "localhost" is not an address such as 127.0.0.1:8080 or :8080`},
 		{"ops port too high", "TRIBUTARY_OPS_LISTEN=:70000", `TRIBUTARY_OPS_LISTEN: ":70000" is not an address such as 127.0.0.1:8080 or :8080`},
@@ -250,7 +255,7 @@ func TestLoad_Refuses(t *testing.T) {
 		{"the secret in its file's place", "TRIBUTARY_KEYSET_FILE=c4n4ry", "TRIBUTARY_KEYSET_FILE: the file cannot be read: no such file or directory"},
 		{"a long one in its file's place", "TRIBUTARY_DATABASE_URL_FILE=" + strings.Repeat("c4n4ry", 100), "TRIBUTARY_DATABASE_URL_FILE: the file cannot be read: file name too long"},
 		{"a key in its file's place", "OTEL_EXPORTER_OTLP_CERTIFICATE=-----BEGIN PRIVATE KEY-----\nc4n4ry", "OTEL_EXPORTER_OTLP_CERTIFICATE: holds what belongs into a file; it takes the file's path"},
-		{"what may be a secret, as a number", "TRIBUTARY_DATABASE_CONNECTIONS=postgres://u:c4n4ry@h/d", "TRIBUTARY_DATABASE_CONNECTIONS: a value of 23 bytes is not a whole number from 8 to 10000"},
+		{"what may be a secret, as a number", "TRIBUTARY_DATABASE_CONNECTIONS=postgres://u:c4n4ry@h/d", "TRIBUTARY_DATABASE_CONNECTIONS: a value of 23 bytes is not a whole number from 11 to 10000"},
 		{"as a list", "TRIBUTARY_TRUSTED_PROXIES=10.0.0.0/8,trb_c4n4ryc4n4ryc4n4ry", "TRIBUTARY_TRUSTED_PROXIES: a value of 22 bytes is not an address or a CIDR such as 10.0.0.0/8"},
 		{"as a prefix", "TRIBUTARY_ROLE_PREFIX=trb_c4n4ry-c4n4ry-c4n4ry", "TRIBUTARY_ROLE_PREFIX: a value of 24 bytes; it begins with a-z and has at most 50 of a-z, 0-9 and _"},
 	}

@@ -24,7 +24,7 @@ import (
 
 // The bounds of numbers. A process needs a connection for its listener, and a few for each pool.
 const (
-	minConnections = 8
+	minConnections = 11
 	maxConnections = 10_000
 	minRetention   = time.Hour
 	maxRetention   = 10 * 365 * 24 * time.Hour
@@ -52,6 +52,9 @@ func LoadService(environ []string) (Config, error) {
 		p.address("PORT", c.Listen)
 	}
 	c.OpsListen = cmp.Or(c.OpsListen, "127.0.0.1:9090")
+	if c.OpsListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+		p.addf("TRIBUTARY_OPS_LISTEN: %s is TRIBUTARY_LISTEN too; each of the two ports needs an address of its own", c.OpsListen)
+	}
 	return c, cmp.Or(err, p.err())
 }
 

@@ -94,6 +94,9 @@ func cut(s string, most int) string {
 	return s[:end] + ellipsis
 }
 
+// CodeOf is the code that an answer to err has, for who tells of the answer.
+func CodeOf(err error) hub.Code { return lookup(coded(err).Code).Code }
+
 // coded is the first hub.Error of err's chain, or the one that stands for it.
 func coded(err error) *hub.Error {
 	if e, ok := errors.AsType[*hub.Error](err); ok {

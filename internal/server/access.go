@@ -12,7 +12,6 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/problem"
 )
 
@@ -52,7 +51,7 @@ func (a *access) endSpan(w *response) {
 	status := w.result()
 	a.span.SetAttributes(append(attributes(a.facts.attrs()), attribute.Int("http.response.status_code", status))...)
 	if err := a.problem.Err(); err != nil {
-		a.span.SetAttributes(attribute.String("error.type", string(hub.CodeOf(err))))
+		a.span.SetAttributes(attribute.String("error.type", string(problem.CodeOf(err))))
 	}
 	if status >= 500 || a.aborted {
 		a.span.SetStatus(codes.Error, "")
@@ -92,7 +91,7 @@ func (s *Server) write(ctx context.Context, a *access, w *response) {
 		attrs = append(attrs, slog.String("trace_id", c.TraceID().String()))
 	}
 	if err := a.problem.Err(); err != nil {
-		attrs = append(attrs, slog.String("code", string(hub.CodeOf(err))))
+		attrs = append(attrs, slog.String("code", string(problem.CodeOf(err))))
 		if status >= 500 || level == slog.LevelError {
 			attrs = append(attrs, slog.String("error", err.Error()))
 		}

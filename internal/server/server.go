@@ -124,21 +124,12 @@ func New(o Options) *Server {
 	return s
 }
 
-// Listen binds the port, so that a setup fails where it is taken, or its certificate cannot serve, and Addr is known
-// before anything runs.
+// Listen binds the port, so that a setup fails where it is taken, and Addr is known before anything runs.
 func (s *Server) Listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != nil {
 		return fmt.Errorf("%s server: already listening", s.name)
-	}
-	if s.certFile != "" {
-		pair, err := loadCertificate(s.certFile, s.keyFile, s.log, time.Now)
-		if err != nil {
-			return fmt.Errorf("%s server: %w", s.name, err)
-		}
-		s.http.TLSConfig = pair.config()
-		s.metrics.certificate.Store(pair)
 	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.listen)
@@ -159,7 +150,7 @@ func (s *Server) Addr() net.Addr {
 	return s.listener.Addr()
 }
 
-// Start serves in the background. The end of ctx does not end requests: Stop does.
+// Start reads the certificate, where there is one, and serves in the background. The end of ctx does not end requests: Stop does.
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,6 +159,14 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	if s.done != nil {
 		return fmt.Errorf("%s server: already started", s.name)
+	}
+	if s.certFile != "" {
+		pair, err := loadCertificate(s.certFile, s.keyFile, s.log, time.Now)
+		if err != nil {
+			return fmt.Errorf("%s server: %w", s.name, err)
+		}
+		s.http.TLSConfig = pair.config()
+		s.metrics.certificate.Store(pair)
 	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.http.BaseContext = func(net.Listener) context.Context { return base }

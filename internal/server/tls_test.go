@@ -139,7 +139,7 @@ func TestCertificate_IsReadAgain(t *testing.T) {
 	serves("when it is one again", 3)
 }
 
-func TestListen_WithoutACertificate(t *testing.T) {
+func TestStart_WithoutACertificate(t *testing.T) {
 	t.Parallel()
 	pair := newKeyPair(t)
 	pair.write(t, 1, time.Now())
@@ -153,8 +153,10 @@ func TestListen_WithoutACertificate(t *testing.T) {
 			Name: "public", Listen: "127.0.0.1:0", Mux: http.NewServeMux(), Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 			Failed: make(chan error, 1), CertFile: files.cert, KeyFile: files.key,
 		})
-		if err := s.Listen(t.Context()); err == nil {
-			t.Errorf("%s: it listens", name)
+		check(t, s.Listen(t.Context()))
+		if err := s.Start(t.Context()); err == nil {
+			t.Errorf("%s: it serves", name)
 		}
+		check(t, s.Stop(t.Context()))
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/tern/v2/migrate"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -67,6 +66,9 @@ func migrateFrom(ctx context.Context, o MigrateOptions, files fs.FS, tries int) 
 		return fmt.Errorf("connect as owner: %w", failure(err))
 	}
 	defer conn.Release()
+	if err := checkGrantee(ctx, conn.Conn(), o.Login); err != nil {
+		return err
+	}
 	unlock, err := lockMigrations(ctx, conn.Conn(), o.Log)
 	if err != nil {
 		return err
@@ -74,6 +76,26 @@ func migrateFrom(ctx context.Context, o MigrateOptions, files fs.FS, tries int) 
 	defer unlock()
 	m := &migration{pool: pool, conn: conn.Conn(), roles: RolesOf(o.RolePrefix), log: o.Log, tries: tries}
 	return owners(m.run(ctx, files, o.Login))
+}
+
+// checkGrantee refuses a login that serve would refuse, before anything is done. "" is none.
+func checkGrantee(ctx context.Context, conn *pgx.Conn, login string) error {
+	if login == "" {
+		return nil
+	}
+	var privileged, migrates bool
+	err := conn.QueryRow(ctx, `SELECT rolsuper OR rolbypassrls, rolname = session_user FROM pg_roles WHERE rolname = $1`, login).Scan(&privileged, &migrates)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return hub.Errorf(hub.Invalid, "there is no login %s: make it with `CREATE ROLE %s LOGIN NOINHERIT PASSWORD '…'`, and run this again", login, quote(login))
+	case err != nil:
+		return fmt.Errorf("look for the login %s: %w", login, failure(err))
+	case privileged:
+		return hub.Errorf(hub.Invalid, "%s is a superuser or has BYPASSRLS: nothing would keep tenants apart; name a login of its own for serve", login)
+	case migrates:
+		return hub.Errorf(hub.Invalid, "%s is the owner itself, whom row-level security does not hold: name a login of its own for serve", login)
+	}
+	return nil
 }
 
 // A migration is one run of it, by who holds its lock.
@@ -243,9 +265,6 @@ func grantLogin(ctx context.Context, conn *pgx.Conn, roles Roles, login string) 
 		REVOKE CONNECT ON DATABASE `+quote(database)+` FROM PUBLIC;
 		GRANT CONNECT ON DATABASE `+quote(database)+` TO `+quote(login)+`;
 		GRANT USAGE ON SCHEMA tributary, tributary_river TO `+quote(login)) // pgx prepares a batch before the role in it is taken
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "42704" {
-		return hub.Errorf(hub.Invalid, "there is no login %s: make it with `CREATE ROLE %s LOGIN NOINHERIT PASSWORD '…'`, and run this again", login, quote(login))
-	}
 	if err != nil {
 		return fmt.Errorf("grant the roles to %s: %w", login, err)
 	}

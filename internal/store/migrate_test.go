@@ -193,16 +193,22 @@ func live(t *testing.T, s *store.Store) {
 	}
 }
 
-// A login that is a superuser is confined all the same, by the roles that it takes.
+// A login that is made a superuser after is confined all the same, by the roles that it takes. One that is one already
+// is refused.
 func TestMigrate_LoginIsSuperuser(t *testing.T) {
 	t.Parallel()
 	const login = "migrate_test_superuser"
 	cleanRoles(t, login)
 	db := storetest.New(t, storetest.Bare())
 	db.Exec(t, `CREATE ROLE `+login+` LOGIN SUPERUSER`)
+	if _, err := migrate(t.Context(), db, "", login); hub.CodeOf(err) != hub.Invalid || !strings.Contains(err.Error(), "is a superuser") {
+		t.Errorf("a superuser was granted the roles: %v", err)
+	}
+	db.Exec(t, `ALTER ROLE `+login+` NOSUPERUSER`)
 	if _, err := migrate(t.Context(), db, "", login); err != nil {
 		t.Fatal(err)
 	}
+	db.Exec(t, `ALTER ROLE `+login+` SUPERUSER`)
 	s, err := store.Open(t.Context(), store.Options{URL: withLogin(t, db.URL, login)})
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func owners(err error) error {
 	}
 	switch pgErr.Code {
 	case "42501":
-		return fmt.Errorf("the login does not own the schema, and this needs the owner's, in TRIBUTARY_OWNER_DATABASE_URL: %w", err)
+		return fmt.Errorf("the login may not do this; it is for the schema's owner, in TRIBUTARY_OWNER_DATABASE_URL, who makes roles besides where they are missing: %w", err)
 	case "3F000", "42P01", "42703": // no such schema, table, column
 		return fmt.Errorf("the schema is not what this build needs; `tributary migrate up` brings it there: %w", err)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,7 +42,7 @@ func Look(ctx context.Context, url, rolePrefix string) (Survey, error) {
 	config.RuntimeParams["application_name"] = "tributary check"
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return Survey{}, fmt.Errorf("connect: %w", failure(err))
+		return Survey{}, unreached(err, config)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	rows, _ := conn.Query(ctx, surveySQL, RolesOf(rolePrefix).all())
@@ -48,6 +51,29 @@ func Look(ctx context.Context, url, rolePrefix string) (Survey, error) {
 		return Survey{}, fmt.Errorf("survey the database: %w", failure(err))
 	}
 	return survey, nil
+}
+
+// unreached says in one line why there is no connection. pgx's own text has each address that was tried, on a line
+// each, and not the reason first.
+func unreached(err error, config *pgx.ConnConfig) error {
+	at := config.Host
+	if !strings.HasPrefix(at, "/") {
+		at = net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
+	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return fmt.Errorf("the Postgres at %s lets %s not in: %s (SQLSTATE %s)", at, config.User, pgErr.Message, pgErr.Code)
+	}
+	reason := err
+	if refused, ok := errors.AsType[*net.OpError](err); ok {
+		reason = refused.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		reason = errors.New("it says nothing")
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](reason); ok {
+		reason = errors.New("no connection could be made")
+	}
+	return fmt.Errorf("no Postgres answers at %s: %w", at, reason)
 }
 
 // Ownership is asked of the two schemas and what is in them: who owns the database alone cannot read its tables.
