@@ -36,6 +36,9 @@ func (a *App) setup(ctx context.Context) error {
 		Tenant: pools.tenant, Pipeline: pools.pipeline,
 	})
 	if err != nil {
+		if refused := Refused(Examine(ctx, o.Config, nil)); refused != nil {
+			return refused // a URL that Postgres's client does not understand, with what else is wrong
+		}
 		return err
 	}
 	a.onStop("store", within(db.Close))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,6 +159,21 @@ func TestLoad_Precedence(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// What is no file is refused, and does not keep whoever starts: a pipe that nobody writes to would.
+func TestLoad_NoFile(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, t.TempDir(), "/dev/null"} {
+		_, err := config.Load([]string{"TRIBUTARY_KEYSET_FILE=" + path})
+		if err == nil || !strings.Contains(err.Error(), "TRIBUTARY_KEYSET_FILE: it names no file but a folder, a pipe or a device") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

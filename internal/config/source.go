@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // maxSecretFile bounds a …_FILE: nothing that belongs there is larger.
@@ -71,12 +72,16 @@ func (s *source) Lookup(name string) (string, bool) {
 
 // read gives a file's content without the line end that editors add.
 func (s *source) read(name, path string) string {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to must not keep us
 	if err != nil {
 		s.problems.addf("%s: the file cannot be read: %v", name, failure(err))
 		return ""
 	}
 	defer func() { _ = file.Close() }() // only read
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		s.problems.addf("%s: it names no file but a folder, a pipe or a device", name)
+		return ""
+	}
 	content, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))
 	value := strings.TrimRight(string(content), "\r\n")
 	switch {

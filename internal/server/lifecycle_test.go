@@ -90,6 +90,31 @@ func TestStop_Cuts(t *testing.T) {
 	<-answered
 }
 
+// A request that does not end is cut by the server's own patience, which is no failure of the stop: whoever can open a
+// connection can send a body that never ends.
+func TestStop_IsNotKept(t *testing.T) {
+	t.Parallel()
+	entered, left := make(chan struct{}), make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /", func(_ http.ResponseWriter, r *http.Request) {
+		defer close(left)
+		close(entered)
+		_, _ = io.ReadAll(r.Body)
+	})
+	s := server.New(server.Options{
+		Name: "test", Listen: "127.0.0.1:0", Mux: mux, Log: slog.New(slog.DiscardHandler), Failed: make(chan error, 1), StopTimeout: 50 * time.Millisecond,
+	})
+	check(t, errors.Join(s.Listen(t.Context()), s.Start(t.Context())))
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.Addr().String())
+	check(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
+	check(t, err)
+	<-entered
+	check(t, s.Stop(t.Context()))
+	<-left
+}
+
 // The context of Start is that of the process's start, not of its life.
 func TestStart_ContextEnds(t *testing.T) {
 	t.Parallel()

@@ -43,6 +43,7 @@ type Options struct {
 
 	ReadHeaderTimeout time.Duration // for a request's header, and for the rest of a body that nobody read; default 10 s
 	IdleTimeout       time.Duration // between requests of a connection; default 2 min
+	StopTimeout       time.Duration // for requests that are under way when the server stops; default 5 s
 }
 
 // maxHeaderBytes is ample for tokens and cookies; net/http's default is 1 MiB a connection.
@@ -63,6 +64,7 @@ type Server struct {
 	proxies   []netip.Prefix
 	hosts     map[string]bool // nil: any
 	drainTime time.Duration
+	patience  time.Duration // of Stop
 	certFile  string
 	keyFile   string
 	http      *http.Server
@@ -83,6 +85,9 @@ func New(o Options) *Server {
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 2 * time.Minute
 	}
+	if o.StopTimeout == 0 {
+		o.StopTimeout = 5 * time.Second // of an app's 25 s: what stops after the port has work to save
+	}
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
 	}
@@ -95,6 +100,7 @@ func New(o Options) *Server {
 		tracer:    o.Tracer,
 		proxies:   o.TrustedProxies,
 		drainTime: o.ReadHeaderTimeout,
+		patience:  o.StopTimeout,
 		certFile:  o.CertFile,
 		keyFile:   o.KeyFile,
 		failed:    o.Failed,
@@ -187,8 +193,9 @@ func (s *Server) serve(listener net.Listener, done chan struct{}) {
 }
 
 // Stop takes no more connections and waits until every request is answered: end streams before. After a Drain it first
-// lets clients go by themselves, for a moment. When ctx is done first, it cuts what is left and says so. It may be
-// called twice, and on a server that never started.
+// lets clients go by themselves, for a moment. What takes longer than the patience that it has for all, such as a body
+// that never ends, is cut, and so is what is left when ctx is done, which is an error. It may be called twice, and on a
+// server that never started.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	listener, cancel, done := s.listener, s.cancel, s.done
@@ -203,14 +210,19 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.drain.wait(ctx)
 		<-done // else Shutdown may find the port that Drain has closed, and fail over it
 	}
-	err := s.http.Shutdown(ctx)
+	patient, over := context.WithTimeout(ctx, s.patience)
+	err := s.http.Shutdown(patient)
+	over()
 	cancel()
 	if err != nil {
 		_ = s.http.Close() // its error is of sockets that end anyway
-		err = fmt.Errorf("%s server: requests were cut: %w", s.name, err)
+		s.log.Warn("requests were cut", "connections", s.drain.open.Load())
 	}
 	<-done
-	return err
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%s server: requests were cut: %w", s.name, ctx.Err())
+	}
+	return nil
 }
 
 // complaints takes what net/http has to say about connections into our log.

@@ -35,7 +35,7 @@ func (p *Pipeline) Look(ctx context.Context) (Sight, error) {
 type Backlog struct {
 	State string
 	Jobs  int           // at most BacklogMost
-	Age   time.Duration // how long the one that is due longest has been; zero where none is
+	Age   time.Duration // since the oldest of those was made, however often it was put off; zero where none is
 }
 
 // BacklogMost is how far jobs are counted: beyond it there are too many, however many there are.
@@ -51,14 +51,11 @@ func BacklogStates() []string { return slices.Clone(backlogStates) }
 // BacklogMost.
 func (r *River) Backlog(ctx context.Context) ([]Backlog, error) {
 	rows, _ := r.pool.Query(ctx, `
-		SELECT s.state, c.jobs,
-		       coalesce(greatest(clock_timestamp() - o.scheduled_at, '0'), '0')
+		SELECT s.state, c.jobs, coalesce(greatest(clock_timestamp() - c.oldest, '0'), '0')
 		  FROM unnest($1::text[]) WITH ORDINALITY AS s(state, ord)
-		 CROSS JOIN LATERAL (SELECT count(*)::int AS jobs FROM (
-			SELECT 1 FROM tributary_river.river_job j WHERE j.state = s.state::tributary_river.river_job_state AND j.queue = $2 LIMIT $3::int) x) c
-		  LEFT JOIN LATERAL (SELECT j.scheduled_at FROM tributary_river.river_job j
-			WHERE j.state = s.state::tributary_river.river_job_state AND j.queue = $2
-			ORDER BY j.priority, j.scheduled_at, j.id LIMIT 1) o ON true
+		 CROSS JOIN LATERAL (SELECT count(*)::int AS jobs, min(created_at) AS oldest FROM (
+			SELECT j.created_at FROM tributary_river.river_job j WHERE j.state = s.state::tributary_river.river_job_state AND j.queue = $2
+			 ORDER BY j.priority, j.scheduled_at, j.id LIMIT $3::int) x) c
 		 ORDER BY s.ord`, backlogStates, job.Events, BacklogMost)
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Backlog])
 	if err != nil {

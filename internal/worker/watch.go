@@ -120,7 +120,7 @@ func newWatchMetrics(r prometheus.Registerer) *watchMetrics {
 			Name: "tributary_river_jobs",
 			Help: "Jobs of events, by River's state; counted to 10,000 and no further. All processes see the same.",
 		}, []string{"state"}),
-		age:      gauge("tributary_river_oldest_available_seconds", "How long the job of an event that is due longest has been waiting for a worker."),
+		age:      gauge("tributary_river_oldest_available_seconds", "How long ago the oldest job of an event that waits for a worker was made, however often it was put off."),
 		skew:     gauge("tributary_postgres_clock_skew_seconds", "This process's clock less Postgres's."),
 		notify:   gauge("tributary_postgres_notification_queue_ratio", "How full Postgres's queue of notifications is, from 0 to 1; full, nothing that notifies can commit."),
 		nodes:    gauge("tributary_nodes", "Processes of the hub that live, by their beats in Postgres."),

@@ -21,7 +21,7 @@ func TestWatch(t *testing.T) {
 	db := storetest.New(t)
 	_, err := db.Pipeline.InsertEvents(t.Context(), []hub.Event{db.Event(t, "stripe"), db.Event(t, "stripe"), db.Event(t, "stripe")})
 	must(t, err)
-	db.Exec(t, `UPDATE tributary_river.river_job SET scheduled_at = now() - interval '1 minute' WHERE id = (SELECT min(id) FROM tributary_river.river_job)`)
+	db.Exec(t, `UPDATE tributary_river.river_job SET created_at = now() - interval '1 minute' WHERE id = (SELECT min(id) FROM tributary_river.river_job)`)
 	db.Exec(t, `UPDATE tributary_river.river_job SET state = 'running', attempt = 1, attempted_at = now() WHERE id = (SELECT max(id) FROM tributary_river.river_job)`)
 	db.Exec(t, `INSERT INTO tributary.nodes (id, roles, version, beat_at)
 		VALUES ('a', '{}', 'v1', now()), ('b', '{}', 'v2', now()), ('c', '{}', 'v2', now()), ('dead', '{}', 'v3', now() - interval '1 minute')`)
