@@ -18,7 +18,7 @@ type environment struct {
 	DatabaseURL         string `env:"TRIBUTARY_DATABASE_URL" secret:"yes" shown:"DATABASE_URL" what:"URL of the database with the hub's login, who owns nothing. dev does not read DATABASE_URL: it has a Postgres of its own, or takes the database that this names, with its owner's login"`
 	DirectDatabaseURL   string `env:"TRIBUTARY_DIRECT_DATABASE_URL" secret:"yes" shown:"the first" what:"the same database past a transaction pooler, where there is one"`
 	OwnerDatabaseURL    string `env:"TRIBUTARY_OWNER_DATABASE_URL" secret:"yes" shown:"the first" what:"the same database with its owner's login: for migrate, keyset, key and epoch, and refused by serve"`
-	DatabaseConnections string `env:"TRIBUTARY_DATABASE_CONNECTIONS, default=20" what:"connections of a process, over all its pools"`
+	DatabaseConnections string `env:"TRIBUTARY_DATABASE_CONNECTIONS, default=20" what:"connections of a process, over all its pools and listeners; at least 11"`
 	RolePrefix          string `env:"TRIBUTARY_ROLE_PREFIX, default=tributary" what:"begins the names of the three database roles; two hubs in one cluster need two"`
 
 	Listen         string `env:"TRIBUTARY_LISTEN" shown:":8080, or :$PORT; dev: 127.0.0.1:8080" what:"address of the public port"`
