@@ -95,7 +95,7 @@ func checkServer(ctx context.Context, s *subject) (detail string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, surveyTime)
 	defer cancel()
-	if s.survey, err = store.Look(ctx, s.config.DirectDatabaseURL.Reveal(), s.config.RolePrefix); err != nil {
+	if s.survey, err = store.SurveyDatabase(ctx, s.config.DirectDatabaseURL.Reveal(), s.config.RolePrefix); err != nil {
 		return "", err
 	}
 	switch {

@@ -34,7 +34,7 @@ func (m migrateUp) Run(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	status, err := store.SchemaStatus(ctx, owner.Reveal())
+	status, err := store.OwnersMigrationStatus(ctx, owner.Reveal())
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (m migrateStatus) Run(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	status, err := store.SchemaStatus(ctx, owner.Reveal())
+	status, err := store.OwnersMigrationStatus(ctx, owner.Reveal())
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,19 @@ import (
 	"github.com/tributary-hub/tributary/internal/store"
 )
 
+// begin opens a keyset for a command, and the state of the database that it is for, which it must fit.
+func begin(ctx context.Context, ownerURL string, encoded secret.String) (*secret.Keeper, store.KeysetState, error) {
+	keeper, err := secret.Open(encoded)
+	if err != nil {
+		return nil, store.KeysetState{}, err
+	}
+	state, err := store.OwnersKeysetState(ctx, ownerURL)
+	if err != nil {
+		return nil, store.KeysetState{}, err
+	}
+	return keeper, state, check(state, keeper)
+}
+
 // Promote makes the newest key of a keyset the one that seals. It refuses while a node that runs does not have that
 // key: it could not open what the others seal.
 func Promote(ctx context.Context, ownerURL string, encoded secret.String) (secret.String, error) {
@@ -14,15 +27,8 @@ func Promote(ctx context.Context, ownerURL string, encoded secret.String) (secre
 	if err != nil {
 		return secret.String{}, err
 	}
-	keeper, err := secret.Open(promoted)
+	_, state, err := begin(ctx, ownerURL, promoted)
 	if err != nil {
-		return secret.String{}, err
-	}
-	state, err := store.OwnersKeysetState(ctx, ownerURL)
-	if err != nil {
-		return secret.String{}, err
-	}
-	if err := check(state, keeper); err != nil {
 		return secret.String{}, err
 	}
 	if err := state.EveryNodeSays(); err != nil {
@@ -34,19 +40,12 @@ func Promote(ctx context.Context, ownerURL string, encoded secret.String) (secre
 // Prune drops all keys of a keyset but the one that seals, and retires them in the database. It refuses while
 // anything that is stored needs one of them, and while a node that runs seals with one.
 func Prune(ctx context.Context, ownerURL string, encoded secret.String) (secret.String, error) {
-	keeper, err := secret.Open(encoded)
-	if err != nil {
-		return secret.String{}, err
-	}
 	pruned, err := secret.Prune(encoded)
 	if err != nil {
 		return secret.String{}, err
 	}
-	state, err := store.OwnersKeysetState(ctx, ownerURL)
+	keeper, _, err := begin(ctx, ownerURL, encoded)
 	if err != nil {
-		return secret.String{}, err
-	}
-	if err := check(state, keeper); err != nil {
 		return secret.String{}, err
 	}
 	keys, err := Of(keeper)
@@ -62,15 +61,8 @@ func Prune(ctx context.Context, ownerURL string, encoded secret.String) (secret.
 // Reseal seals anew, with the keyset's primary, whatever another of its keys sealed, and tells progress. What does
 // not open with any of them is counted as failed.
 func Reseal(ctx context.Context, ownerURL string, encoded secret.String, progress func(store.Resealed)) error {
-	keeper, err := secret.Open(encoded)
+	keeper, _, err := begin(ctx, ownerURL, encoded)
 	if err != nil {
-		return err
-	}
-	state, err := store.OwnersKeysetState(ctx, ownerURL)
-	if err != nil {
-		return err
-	}
-	if err := check(state, keeper); err != nil {
 		return err
 	}
 	keys, err := Of(keeper)

@@ -2,12 +2,10 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // What tells one cluster, and one history of it, from another. Some hosted servers refuse one or both.
@@ -88,6 +86,6 @@ const (
 
 // isRefusal says that the server does not let this login call a function, or does not have it.
 func isRefusal(err error) bool {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pgErr.Code == "42501" || pgErr.Code == "42883" || pgErr.Code == "0A000")
+	is := code(err)
+	return is == "42501" || is == "42883" || is == "0A000"
 }

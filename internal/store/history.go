@@ -2,12 +2,10 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // OnEpoch has tell called with each epoch that is learnt from now on, before anything of its history can be read: a
@@ -94,11 +92,4 @@ func isUnmigrated(err error) bool {
 		return true
 	}
 	return false
-}
-
-func code(err error) string {
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pgErr.Code
-	}
-	return ""
 }

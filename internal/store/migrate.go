@@ -203,12 +203,11 @@ func (m *migration) migrateHub(ctx context.Context, files fs.FS) error {
 func outsideTransaction(sql string) bool { return strings.Contains(sql, "---- tern: disable-tx ----") }
 
 // migrateSlowly runs such a migration. What it has waits for all transactions that are older, and stops nobody: it may
-// take hours, and a time to wait would end it half done.
+// take hours, and a time to wait would end it half done. The migrator resets all settings when it has run.
 func (m *migration) migrateSlowly(ctx context.Context, migrator *migrate.Migrator, sequence int32) error {
 	if _, err := m.conn.Exec(ctx, `SET lock_timeout = 0`); err != nil {
 		return fmt.Errorf("wait for locks: %w", err)
 	}
-	defer func() { _, _ = m.conn.Exec(context.WithoutCancel(ctx), `RESET lock_timeout`) }()
 	return migrator.MigrateTo(ctx, sequence)
 }
 
@@ -269,52 +268,4 @@ func grantLogin(ctx context.Context, conn *pgx.Conn, roles Roles, login string) 
 		return fmt.Errorf("grant the roles to %s: %w", login, err)
 	}
 	return nil
-}
-
-// MigrationStatus says which migrations the database has and which this build wants.
-type MigrationStatus struct {
-	Current, Wanted int
-}
-
-// Pending says that this build needs migrations that the database does not have. A database ahead of the build is
-// fine: migrations are safe for the build before them.
-func (s MigrationStatus) Pending() bool { return s.Current < s.Wanted }
-
-// MigrationStatus compares the database's schema with this build's; one that was never migrated is at 0.
-func (p *Pipeline) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
-	wanted, err := wantedMigrations()
-	if err != nil {
-		return MigrationStatus{}, err
-	}
-	status := MigrationStatus{Wanted: wanted}
-	err = p.pool.QueryRow(ctx, `SELECT version FROM tributary.schema_version`).Scan(&status.Current)
-	if noTable(err) {
-		return status, nil
-	}
-	if err != nil {
-		return status, fmt.Errorf("read the schema's version: %w", failure(err))
-	}
-	return status, nil
-}
-
-func wantedMigrations() (int, error) {
-	files, err := migrate.FindMigrations(migrations.FS)
-	if err != nil {
-		return 0, fmt.Errorf("find migrations: %w", err)
-	}
-	return len(files), nil
-}
-
-// MigrationsPending says whether this build's River needs migrations of its own tables that the database does not
-// have.
-func (r *River) MigrationsPending(ctx context.Context) (bool, error) {
-	migrator, err := rivermigrate.New(riverpgxv5.New(r.pool), &rivermigrate.Config{Schema: RiverSchema, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return false, fmt.Errorf("prepare River's migrations: %w", err)
-	}
-	result, err := migrator.Validate(ctx, nil)
-	if err != nil {
-		return false, fmt.Errorf("look at River's migrations: %w", failure(err))
-	}
-	return !result.OK, nil
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -32,11 +31,7 @@ func asOwner(ctx context.Context, url string, fn func(*pgx.Conn) error) error {
 
 // owners says what is wrong where the login is not the owner's, or the schema is older than this build.
 func owners(err error) error {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		return err
-	}
-	switch pgErr.Code {
+	switch code(err) {
 	case "42501":
 		return fmt.Errorf("the login may not do this; it is for the schema's owner, in TRIBUTARY_OWNER_DATABASE_URL, who makes roles besides where they are missing: %w", err)
 	case "3F000", "42P01", "42703": // no such schema, table, column

@@ -41,7 +41,7 @@ func TestURL_NotQuoted(t *testing.T) {
 		"migrate": func(url string) error {
 			return store.Migrate(t.Context(), store.MigrateOptions{URL: url, Log: slog.New(slog.DiscardHandler)})
 		},
-		"survey": func(url string) error { _, err := store.Look(t.Context(), url, ""); return err },
+		"survey": func(url string) error { _, err := store.SurveyDatabase(t.Context(), url, ""); return err },
 		"tenant": func(url string) error { _, err := store.Open(t.Context(), store.Options{URL: url}); return err },
 		"pipeline": func(url string) error {
 			_, err := store.Open(t.Context(), store.Options{URL: "host=h", DirectURL: url})

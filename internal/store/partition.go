@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Kinds of partitioned tables, in the order in which a day of them is made and dropped: messages last, since with
@@ -49,7 +48,7 @@ func (p *Pipeline) DropPartition(ctx context.Context, part Partition) (dropped b
 func (p *Pipeline) partition(ctx context.Context, query, kind string, day time.Time) (did bool, err error) {
 	day = DayOf(day)
 	err = p.pool.QueryRow(ctx, query, kind, day).Scan(&did)
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "55P03" {
+	if code(err) == "55P03" {
 		return false, fmt.Errorf("%s of %s: %w", kind, day.Format(time.DateOnly), errBusy)
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -89,8 +87,8 @@ func pauseAfter(try int) time.Duration { return min(lockPause<<min(try-1, 10), l
 
 // lockedOut says that a lock was not had in time, or that Postgres ended a deadlock.
 func lockedOut(err error) bool {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pgErr.Code == "55P03" || pgErr.Code == "40P01")
+	is := code(err)
+	return is == "55P03" || is == "40P01"
 }
 
 func list(blockers []string) string {

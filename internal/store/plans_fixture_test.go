@@ -133,7 +133,7 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"InstallationKind": func(ctx context.Context, p *store.Pipeline) error { return second(p.InstallationKind(ctx)) },
 		"Nodes":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Nodes(ctx)) },
 		"Epoch":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Epoch(ctx)) },
-		"Look":             func(ctx context.Context, p *store.Pipeline) error { return second(p.Look(ctx)) },
+		"Sight":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Sight(ctx)) },
 		"OnEpoch":          func(context.Context, *store.Pipeline) error { return nil }, // asks nothing
 		"Clock":            func(ctx context.Context, p *store.Pipeline) error { return second(p.Clock(ctx)) },
 		"MarkInstallation": func(ctx context.Context, p *store.Pipeline) error { return second(p.MarkInstallation(ctx, "dev")) },

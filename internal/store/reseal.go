@@ -251,8 +251,7 @@ func (r *resealing) sealAnew(ctx context.Context, stale []staleValue) error {
 			r.count.Anew += anew
 			return nil
 		}
-		pgErr, _ := errors.AsType[*pgconn.PgError](err)
-		if try == resealTries || pgErr == nil || pgErr.Code != "40P01" { // a deadlock with those who change several rows
+		if try == resealTries || code(err) != "40P01" { // a deadlock with those who change several rows
 			return err
 		}
 	}

@@ -115,19 +115,19 @@ func failure(err error) error {
 	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused { // a password that was changed is no reason to give events up
 		return unavailable(err)
 	}
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
+	is := code(err)
+	if is == "" {
 		_, unread := errors.AsType[pgx.ScanArgError](err)
 		if unread || errors.Is(err, pgx.ErrNoRows) || errors.Is(err, pgx.ErrTooManyRows) {
 			return err
 		}
 		return unavailable(err)
 	}
-	switch pgErr.Code[:2] {
+	switch is[:2] {
 	case "08", "53", "57": // connection exceptions, insufficient resources, operator intervention
 		return unavailable(err)
 	}
-	switch pgErr.Code {
+	switch is {
 	case "25006", "40001", "40P01", "55000", "55P03": // read-only, serialization, deadlock, in recovery (a standby), lock not available
 		return unavailable(err)
 	case "58P01": // a library vanished under the server: it was upgraded and not restarted
@@ -162,15 +162,15 @@ func IsOurs(err error) bool {
 	if IsUnavailable(err) {
 		return true
 	}
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
+	is := code(err)
+	if is == "" {
 		return false
 	}
-	switch pgErr.Code[:2] {
+	switch is[:2] {
 	case "21", "22", "54", "P0": // more rows than one, a value that its type cannot hold, too large, raised by a function
 		return false
 	case "23":
-		return pgErr.Code == "23514" && pgErr.ConstraintName == "" // no partition takes the row
+		return is == "23514" && constraint(err) == "" // no partition takes the row
 	}
 	return true
 }
@@ -181,6 +181,14 @@ func absent(err error, format string, args ...any) error {
 		return hub.Errorf(hub.NotFound, format, args...)
 	}
 	return failure(err)
+}
+
+// code is what Postgres calls err, "" where it is not Postgres's.
+func code(err error) string {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Code
+	}
+	return ""
 }
 
 // constraint says which constraint err broke, "" where it broke none.

@@ -33,8 +33,8 @@ type Survey struct {
 	Ungranted []string // of the three roles, those that the login may not take
 }
 
-// Look surveys a database by one connection of its own.
-func Look(ctx context.Context, url, rolePrefix string) (Survey, error) {
+// SurveyDatabase asks by one connection of its own.
+func SurveyDatabase(ctx context.Context, url, rolePrefix string) (Survey, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return Survey{}, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it
@@ -98,25 +98,3 @@ const surveySQL = `
 	       ARRAY(SELECT name FROM wanted WHERE id IS NULL ORDER BY ord) AS absent,
 	       ARRAY(SELECT name FROM wanted WHERE id IS NOT NULL AND NOT pg_has_role(me.oid, id, 'MEMBER') ORDER BY ord) AS ungranted
 	  FROM pg_roles me WHERE me.rolname = session_user`
-
-// SchemaStatus says which migrations the database has, as its owner sees it; a database without a schema is at 0.
-func SchemaStatus(ctx context.Context, ownerURL string) (status MigrationStatus, err error) {
-	if status.Wanted, err = wantedMigrations(); err != nil {
-		return status, err
-	}
-	return status, asOwner(ctx, ownerURL, func(conn *pgx.Conn) error {
-		err := conn.QueryRow(ctx, `SELECT version FROM tributary.schema_version`).Scan(&status.Current)
-		if noTable(err) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the schema's version: %w", failure(err))
-		}
-		return nil
-	})
-}
-
-func noTable(err error) bool {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pgErr.Code == "42P01" || pgErr.Code == "3F000")
-}

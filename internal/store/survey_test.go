@@ -25,8 +25,12 @@ func TestSurvey(t *testing.T) {
 		SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) FROM pg_settings
 		 WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')`)
 	all := []string{roles.Tenant, roles.Pipeline, roles.River}
-	server := store.Survey{Fsync: storetest.Value[bool](t, db, `SELECT current_setting('fsync')::bool`), MaxConnections: connections,
-		Commits: storetest.Value[bool](t, db, `SELECT current_setting('synchronous_commit') <> 'off'`), Database: storetest.Value[string](t, db, `SELECT current_database()`)}
+	server := store.Survey{
+		Fsync:          storetest.Value[bool](t, db, `SELECT current_setting('fsync')::bool`),
+		Commits:        storetest.Value[bool](t, db, `SELECT current_setting('synchronous_commit') <> 'off'`),
+		MaxConnections: connections,
+		Database:       storetest.Value[string](t, db, `SELECT current_database()`),
+	}
 	for name, tt := range map[string]struct {
 		login, prefix string
 		want          store.Survey
@@ -39,8 +43,9 @@ func TestSurvey(t *testing.T) {
 		"is above it":      {mighty, "", store.Survey{Privileged: true, MakesRoles: true, Ungranted: all}},
 	} {
 		want := tt.want
-		want.Login, want.Fsync, want.Commits, want.Database, want.MaxConnections = tt.login, server.Fsync, server.Commits, server.Database, server.MaxConnections
-		got, err := store.Look(t.Context(), withLogin(t, db.OwnerURL, tt.login), tt.prefix)
+		want.Login = tt.login
+		want.Fsync, want.Commits, want.MaxConnections, want.Database = server.Fsync, server.Commits, server.MaxConnections, server.Database
+		got, err := store.SurveyDatabase(t.Context(), withLogin(t, db.OwnerURL, tt.login), tt.prefix)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -19,8 +19,8 @@ type Sight struct {
 	Versions int       // of these nodes
 }
 
-// Look asks for it: one row, from a table of a row a node.
-func (p *Pipeline) Look(ctx context.Context) (Sight, error) {
+// Sight asks for it: one row, from a table of a row a node.
+func (p *Pipeline) Sight(ctx context.Context) (Sight, error) {
 	rows, _ := p.pool.Query(ctx, `
 		SELECT clock_timestamp(), pg_notification_queue_usage(), count(n.id)::int, count(DISTINCT n.version)::int
 		  FROM tributary.nodes n WHERE n.beat_at > now() - $1::interval`, nodeSilent)

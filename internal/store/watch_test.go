@@ -25,7 +25,7 @@ func TestNodes_OnlyTheLiving(t *testing.T) {
 	if diff := cmp.Diff(want, nodes, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("listed (-want +got):\n%s", diff)
 	}
-	if sight, err := db.Pipeline.Look(t.Context()); err != nil || sight.Nodes != 1 || sight.Versions != 1 {
+	if sight, err := db.Pipeline.Sight(t.Context()); err != nil || sight.Nodes != 1 || sight.Versions != 1 {
 		t.Errorf("seen %+v, %v; want one node, of one build", sight, err)
 	}
 	if state, err := db.Pipeline.KeysetState(t.Context()); err != nil || len(state.Nodes) != 1 {

@@ -83,7 +83,7 @@ func (w *Watch) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	asked := time.Now()
-	sight, err := w.o.Pipeline.Look(ctx)
+	sight, err := w.o.Pipeline.Sight(ctx)
 	if err != nil {
 		w.o.Log.DebugContext(ctx, "postgres not looked at", "error", err) // readiness says the same aloud
 	}
