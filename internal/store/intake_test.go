@@ -306,6 +306,7 @@ func TestIntakeStress(t *testing.T) {
 	t.Parallel()
 	const senders, webhooks, patience = 12, 600, 3 * time.Second
 	db := storetest.New(t)
+	db.Event(t, "stripe") // makes the tenant and its endpoint, before anything is killed
 	intake := startIntake(t, db.Pipeline, 3)
 	var mu sync.Mutex // guards told, answers
 	told, answers := map[[16]byte]map[hub.EventID]bool{}, 0
@@ -340,14 +341,16 @@ func TestIntakeStress(t *testing.T) {
 	killed := 0
 	kill := time.NewTicker(stressKillEvery)
 	defer kill.Stop()
-	for end := time.After(patience); ; {
-		select {
-		case <-kill.C:
-			killed += db.Kill(t, 1)
-			continue
-		case <-end:
+	heard := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return answers
+	}
+	// A busy machine takes longer for the same stress.
+	for begun := time.Now(); time.Since(begun) < patience || killed < 8 || heard() < 300; <-kill.C {
+		if killed += db.Kill(t, 1); time.Since(begun) > time.Minute {
+			t.Fatalf("that was no stress: %d killed, %d answers in a minute", killed, heard())
 		}
-		break
 	}
 	close(over)
 	sending.Wait()
@@ -364,8 +367,5 @@ func TestIntakeStress(t *testing.T) {
 	t.Logf("%d answers about %d webhooks, %d backends killed; told two ids: %d; events, keys, jobs, events with a job: %v", answers, len(told), killed, twice, counts)
 	if twice != 0 || counts[0] < len(told) || counts[0] != counts[1] || counts[0] != counts[2] || counts[0] != counts[3] {
 		t.Error("an event of a webhook is missing, or there are two, or two jobs")
-	}
-	if killed < 8 || answers < 300 {
-		t.Error("that was no stress")
 	}
 }
