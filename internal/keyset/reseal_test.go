@@ -387,6 +387,51 @@ func TestPrune_Ended(t *testing.T) {
 	}
 }
 
+// A prune that was killed has retired keys that are in use. The next one that refuses lets them seal again, and those
+// alone: what was pruned in order stays retired.
+func TestPrune_Killed(t *testing.T) {
+	t.Parallel()
+	for name, used := range map[string]func(*testing.T, *storetest.DB, secret.String){
+		"by all there is": func(t *testing.T, db *storetest.DB, encoded secret.String) {
+			t.Helper()
+			fill(t, db, open(t, encoded), 4)
+		},
+		"by a token": func(t *testing.T, db *storetest.DB, encoded secret.String) { t.Helper(); endpointOf(encoded)(t, db) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db, a := storetest.New(t), newAges(t)
+			must(t, start(t, db, "n", a.rotated))
+			must(t, start(t, db, "n", a.promoted))
+			pruned, err := keyset.Prune(t.Context(), db.OwnerURL, a.promoted)
+			must(t, err)
+			rotated, err := secret.Rotate(pruned)
+			must(t, err)
+			promoted, err := secret.Promote(rotated)
+			must(t, err)
+			must(t, start(t, db, "n", rotated))
+			must(t, start(t, db, "n", promoted))
+			used(t, db, rotated)
+			ids := func(which string) []int64 {
+				return storetest.Values[int64](t, db, `SELECT key_id FROM tributary.keyset_keys WHERE retired_at IS `+which+` ORDER BY made_at`)
+			}
+			retired := ids("NOT NULL")
+			if len(retired) != 1 || len(ids("NULL")) != 2 {
+				t.Fatalf("%d keys are retired, %d are not", len(retired), len(ids("NULL")))
+			}
+			// As one leaves it that was killed while it looked.
+			db.Exec(t, `UPDATE tributary.keyset_keys SET retired_at = now() WHERE key_id <> $1 AND retired_at IS NULL`, int64(open(t, promoted).Primary()))
+			if _, err := keyset.Prune(t.Context(), db.OwnerURL, promoted); hub.CodeOf(err) != hub.Conflict {
+				t.Fatalf("prune: %v", err)
+			}
+			if diff := cmp.Diff(retired, ids("NOT NULL")); diff != "" {
+				t.Errorf("retired (-want +got):\n%s", diff)
+			}
+			must(t, start(t, db, "m", rotated))
+		})
+	}
+}
+
 // What somebody stores or deletes between the reading of a value and its writing is theirs.
 func TestReseal_LeavesWhatChangedMeanwhile(t *testing.T) {
 	t.Parallel()

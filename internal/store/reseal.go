@@ -269,7 +269,8 @@ func (r *resealing) write(ctx context.Context, changed []changedValue) (written 
 }
 
 // Retire lets no key but the keyset's primary seal from now on. hub.Conflict where a node seals with another key, or
-// does not say, and while anything that is stored is sealed by another: then nothing has changed.
+// does not say, and while anything that is stored is sealed by another: then nothing has changed, but that what one
+// that was killed retired while it is in use may seal again.
 func Retire(ctx context.Context, ownerURL string, k Keyset, prefix []byte) error {
 	return asOwner(ctx, ownerURL, func(conn *pgx.Conn) error {
 		var retired []int64
@@ -281,11 +282,13 @@ func Retire(ctx context.Context, ownerURL string, k Keyset, prefix []byte) error
 			return fmt.Errorf("retire keys: %w", failure(err))
 		}
 		// From here on nobody starts to seal with them, so that what is found to be sealed by none stays so.
-		err = unsealedBy(ctx, conn, prefix)
+		used, err := unsealedBy(ctx, conn, prefix)
 		if err == nil {
 			return nil
 		}
-		_, undo := conn.Exec(context.WithoutCancel(ctx), `UPDATE tributary.keyset_keys SET retired_at = NULL WHERE key_id = ANY ($1)`, retired)
+		_, undo := conn.Exec(context.WithoutCancel(ctx), `
+			UPDATE tributary.keyset_keys SET retired_at = NULL
+			 WHERE key_id = ANY ($1) OR key_id <> $2 AND substring(proof FROM 1 FOR 5) = ANY ($3)`, retired, k.Primary, used)
 		return errors.Join(err, failure(undo))
 	})
 }
@@ -310,21 +313,34 @@ func retire(ctx context.Context, tx pgx.Tx, k Keyset) ([]int64, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[int64])
 }
 
-// unsealedBy refuses where any value was sealed by another key than the one of that prefix.
-func unsealedBy(ctx context.Context, conn *pgx.Conn, prefix []byte) error {
+// A sealedBy is how many values begin with a prefix.
+type sealedBy struct {
+	Prefix []byte
+	Values int
+}
+
+// unsealedBy refuses where any value was sealed by another key than the one of that prefix, and gives the prefixes of
+// those that it has found.
+func unsealedBy(ctx context.Context, conn *pgx.Conn, prefix []byte) (used [][]byte, err error) {
 	var left []string
 	for _, c := range sealedColumns {
-		var n int
-		err := conn.QueryRow(ctx, `SELECT count(*) FROM tributary.`+c.table+` WHERE `+c.is()+` AND `+c.isStale("$1"), prefix).Scan(&n)
+		rows, _ := conn.Query(ctx, `
+			SELECT substring(`+c.column+` FROM 1 FOR 5), count(*) FROM tributary.`+c.table+`
+			 WHERE `+c.is()+` AND `+c.isStale("$1")+` GROUP BY 1`, prefix)
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sealedBy])
 		if err != nil {
-			return fmt.Errorf("look for what is sealed in %s: %w", c.name(), failure(err))
+			return used, fmt.Errorf("look for what is sealed in %s: %w", c.name(), failure(err))
+		}
+		n := 0
+		for _, f := range found {
+			n, used = n+f.Values, append(used, f.Prefix)
 		}
 		if n > 0 {
 			left = append(left, fmt.Sprintf("%d in %s", n, c.name()))
 		}
 	}
 	if len(left) > 0 {
-		return hub.Errorf(hub.Conflict, "values are still sealed by keys that would go: %s; run `tributary keyset reseal` first", strings.Join(left, ", "))
+		return used, hub.Errorf(hub.Conflict, "values are still sealed by keys that would go: %s; run `tributary keyset reseal` first", strings.Join(left, ", "))
 	}
-	return nil
+	return nil, nil
 }
