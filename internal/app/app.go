@@ -44,7 +44,7 @@ type App struct {
 	ops     *server.Server
 	opsMux  *http.ServeMux
 	url     *url.URL   // where the process is reached: the public URL where one is configured, else its own port
-	failed  chan error // one for each port
+	failed  chan error // one for each port, one for the node
 	metrics *prometheus.Registry
 	tracer  *telemetry.Tracer // nil: nothing is traced
 	nodeID  string
@@ -67,7 +67,7 @@ const stopTimeout = 25 * time.Second
 func New(ctx context.Context, o Options) (*App, error) {
 	a := &App{
 		o: o, nodeID: cmp.Or(o.NodeID, uuid.NewString()), metrics: telemetry.NewRegistry(o.Version), mux: http.NewServeMux(), opsMux: http.NewServeMux(),
-		failed: make(chan error, 2), stopping: make(chan struct{}),
+		failed: make(chan error, 3), stopping: make(chan struct{}),
 	}
 	if err := a.startTracing(); err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River
 		return err
 	}
 	return a.start(ctx, "node", worker.NewNode(worker.NodeOptions{
-		Pipeline: db.Pipeline, River: river, Log: a.o.Log, Metrics: metrics, Mine: a.o.NodeID != "",
+		Pipeline: db.Pipeline, River: river, Log: a.o.Log, Metrics: metrics, Mine: a.o.NodeID != "", Failed: a.failed, Counted: keeper.SealUntil,
 		Self: store.Node{ID: a.nodeID, Roles: strings.Split(a.o.Config.Roles.String(), ","), Version: a.o.Version, Keyset: keys},
 	}))
 }

@@ -33,8 +33,9 @@ type rotation struct {
 
 // A node is one `tributary serve`.
 type node struct {
-	cmd *exec.Cmd
-	url string
+	cmd  *exec.Cmd
+	url  string
+	said chan string // what it said from then on, when it has ended
 }
 
 // environ is what every process has; keyset is the file's name.
@@ -47,7 +48,7 @@ func (r *rotation) environ(keyset string) []string {
 // serve starts a node and waits until it serves, or says what it ended with.
 func (r *rotation) serve(t *testing.T, keyset string) (*node, string) {
 	t.Helper()
-	n := &node{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), "tributary", "serve")}
+	n := &node{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), "tributary", "serve"), said: make(chan string, 1)}
 	n.cmd.Env = r.environ(keyset)
 	stderr, err := n.cmd.StderrPipe()
 	must(t, err)
@@ -57,7 +58,10 @@ func (r *rotation) serve(t *testing.T, keyset string) (*node, string) {
 		var line struct{ Msg, Listen string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
 			n.url = "http://" + line.Listen
-			go func() { _, _ = io.Copy(io.Discard, stderr) }()
+			go func() {
+				rest, _ := io.ReadAll(stderr)
+				n.said <- string(rest)
+			}()
 			t.Cleanup(func() { n.stop(t) })
 			return n, ""
 		}

@@ -92,7 +92,11 @@ func (i *Intake) Commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 
 func (i *Intake) commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 	if err := i.seal(&e); err != nil {
-		i.log.ErrorContext(ctx, "event not sealed", "event", e.ID, "error", err)
+		if hub.CodeOf(err) == hub.Unavailable { // for a while nothing is
+			i.tell(ctx, 1, err)
+		} else {
+			i.log.ErrorContext(ctx, "event not sealed", "event", e.ID, "error", err)
+		}
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the event's credentials cannot be sealed")
 	}
 	began := time.Now()

@@ -282,3 +282,30 @@ func TestCommit_Panics(t *testing.T) {
 		t.Errorf("the log does not say once where it panicked, and nothing else:\n%s", &log)
 	}
 }
+
+// While nothing is sealed, what carries credentials is refused for a while, and the log says so once.
+func TestCommit_NothingIsSealed(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	keeper := newKeeper(t)
+	keeper.SealUntil(time.Now().Add(-time.Second))
+	intake := ingest.NewIntake(ingest.IntakeOptions{
+		Keeper: keeper, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Insert: func(context.Context, []hub.Event) ([]hub.Receipt, error) { return nil, errors.New("it was inserted") },
+	})
+	if err := intake.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_, err := intake.Commit(t.Context(), hub.Event{Provider: "stripe", Header: http.Header{"Cookie": {"session=hush"}}})
+		if hub.CodeOf(err) != hub.Unavailable {
+			t.Errorf("commit: %v", err)
+		}
+	}
+	if err := intake.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 1 || !strings.Contains(log.String(), "must be heard of again") {
+		t.Errorf("%d lines:\n%s", lines, &log)
+	}
+}

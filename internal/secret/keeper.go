@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -24,6 +26,8 @@ type Keeper struct {
 	aead    tink.AEAD
 	keys    []uint32
 	primary uint32
+	until   atomic.Pointer[time.Time] // nil: it seals at any time
+	now     func() time.Time
 }
 
 // Open reads a keyset as NewKeyset writes it. No error quotes any of it.
@@ -36,12 +40,21 @@ func Open(encoded String) (*Keeper, error) {
 	if err != nil {
 		return nil, errors.New("the keyset holds a key that is not for AEAD")
 	}
-	return &Keeper{aead: primitive, keys: keyIDs(handle), primary: handle.KeysetInfo().GetPrimaryKeyId()}, nil
+	return &Keeper{aead: primitive, keys: keyIDs(handle), primary: handle.KeysetInfo().GetPrimaryKeyId(), now: time.Now}, nil
 }
+
+// SealUntil lets it seal until then and no longer, and open at any time. Whoever never calls it seals at any time. A
+// process whose others may retire the key while it is frozen calls it as often as it knows that they have not; t has
+// the process's monotonic clock.
+func (k *Keeper) SealUntil(t time.Time) { k.until.Store(&t) }
 
 // Seal encrypts plaintext. It opens only with the same purpose and the same parts: whatever else must be so for
 // the value to be meant, such as tenant, endpoint and secret id. 33 bytes are added.
+// hub.Unavailable when the time that SealUntil gave is over.
 func (k *Keeper) Seal(p Purpose, plaintext []byte, parts ...[]byte) ([]byte, error) {
+	if until := k.until.Load(); until != nil && !k.now().Before(*until) {
+		return nil, hub.Errorf(hub.Unavailable, "the process must be heard of again before it seals a %s", p)
+	}
 	sealed, err := k.aead.Encrypt(plaintext, associatedData(p, parts))
 	if err != nil {
 		return nil, hub.Errorf(hub.Internal, "seal %s failed", p)

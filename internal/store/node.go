@@ -19,14 +19,19 @@ type Node struct {
 	Keyset  Keyset
 }
 
-// Beat writes that the node lives, and makes its row where it was swept meanwhile. The first beat is Join's.
-func (p *Pipeline) Beat(ctx context.Context, n Node) error {
-	if err := beat(ctx, p.pool, n); err != nil {
-		return fmt.Errorf("beat: %w", failure(err))
+// Beat writes that the node lives, where the others count on it: where it wrote so within half of NodeSilent. A node
+// that did not must Join again, since they may have gone on without it. Half, so that none decides by a beat that was
+// begun in time and written late that the node is silent, while the node takes it for one in time.
+func (p *Pipeline) Beat(ctx context.Context, id string) (counted bool, err error) {
+	tag, err := p.pool.Exec(ctx, `
+		UPDATE tributary.nodes SET beat_at = now() WHERE id = $1 AND beat_at > now() - $2::interval`, id, NodeSilent/2)
+	if err != nil {
+		return false, fmt.Errorf("beat: %w", failure(err))
 	}
-	return nil
+	return tag.RowsAffected() == 1, nil
 }
 
+// beat writes a node's row, be there one or not.
 func beat(ctx context.Context, db querier, n Node) error {
 	_, err := db.Exec(ctx, `
 		INSERT INTO tributary.nodes (id, roles, version, key_ids, primary_key_id) VALUES ($1, $2, $3, $4, $5)
@@ -40,7 +45,7 @@ func beat(ctx context.Context, db querier, n Node) error {
 // Nodes lists the processes that have written that they live within the last 10 s, in the order in which they began.
 func (p *Pipeline) Nodes(ctx context.Context) ([]Node, error) {
 	rows, _ := p.pool.Query(ctx, `
-		SELECT id, roles, version FROM tributary.nodes WHERE beat_at > now() - $1::interval ORDER BY started_at, id`, nodeSilent)
+		SELECT id, roles, version FROM tributary.nodes WHERE beat_at > now() - $1::interval ORDER BY started_at, id`, NodeSilent)
 	nodes, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[Node])
 	if err != nil {
 		return nil, fmt.Errorf("list nodes: %w", failure(err))
@@ -62,12 +67,13 @@ func (p *Pipeline) SweepNodes(ctx context.Context, silent time.Duration) (int64,
 	return p.sweep(ctx, `DELETE FROM tributary.nodes WHERE beat_at < now() - $1::interval`, silent)
 }
 
-// When a job counts as nobody's. A working takes job.EventTimeout at most; who still has one after three times that
-// never heard the answer to its fetch.
-const (
-	nodeSilent = 10 * time.Second
-	jobLost    = 3 * job.EventTimeout
-)
+// NodeSilent is how long after its last beat a node counts as ended to the others: they take its jobs, and change the
+// keyset without it.
+const NodeSilent = 10 * time.Second
+
+// jobLost is when a job is nobody's although its node lives. A working takes job.EventTimeout at most; who still has
+// one after three times that never heard the answer to its fetch.
+const jobLost = 3 * job.EventTimeout
 
 // TakeOver makes events' jobs that nobody works available again, with the attempt counted and an error that says why:
 // those of nodes that have been silent, those that nobody can be working any more, and always those of mine, an id
@@ -92,7 +98,7 @@ func (r *River) TakeOver(ctx context.Context, mine string) (jobs int64, err erro
 		       scheduled_at = now(),
 		       errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'trace', '',
 		           'error', 'node ' || dead.node || CASE WHEN alive THEN ' never heard of the job' ELSE ' fell silent' END))
-		  FROM dead WHERE j.id = dead.id`, job.Events, mine, nodeSilent, jobLost)
+		  FROM dead WHERE j.id = dead.id`, job.Events, mine, NodeSilent, jobLost)
 	if err != nil {
 		return 0, fmt.Errorf("take over jobs: %w", failure(err))
 	}

@@ -23,7 +23,7 @@ func TestNodes(t *testing.T) {
 	beat(t, db, "a", 3600)
 	beat(t, db, "b", 3600)
 	beat(t, db, "c", 0)
-	if err := db.Pipeline.Beat(t.Context(), store.Node{ID: "a", Roles: []string{"api", "ingest"}, Version: "next"}); err != nil {
+	if err := db.Pipeline.Join(t.Context(), store.Node{ID: "a", Roles: []string{"api", "ingest"}, Version: "next", Keyset: oneKey}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"a api+ingest next", "b worker test silent", "c worker test"}, nodes()); diff != "" {
@@ -39,6 +39,45 @@ func TestNodes(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"c worker test"}, nodes()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A beat counts where the others still count on the node, by Postgres's clock, and writes nothing elsewhere: what was
+// silent must not be heard of again by the way.
+func TestBeat_OnlyWhereItCounts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		silent time.Duration
+		swept  bool
+		want   bool
+	}{
+		{silent: 0, want: true},
+		{silent: store.NodeSilent / 4, want: true},
+		{silent: store.NodeSilent/2 + time.Second},
+		{silent: store.NodeSilent + time.Second},
+		{swept: true},
+	} {
+		t.Run(tt.silent.String(), func(t *testing.T) {
+			t.Parallel()
+			db := storetest.New(t)
+			beat(t, db, "a", 0)
+			beat(t, db, "other", 0)
+			db.Exec(t, `UPDATE tributary.nodes SET beat_at = now() - $1::interval WHERE id = 'a'`, tt.silent)
+			if tt.swept {
+				db.Exec(t, `DELETE FROM tributary.nodes WHERE id = 'a'`)
+			}
+			row := func() []string {
+				return storetest.Values[string](t, db, `SELECT beat_at::text || xmin::text FROM tributary.nodes WHERE id = 'a'`)
+			}
+			before := row()
+			counted, err := db.Pipeline.Beat(t.Context(), "a")
+			if counted != tt.want || err != nil {
+				t.Errorf("it counts: %v, %v; want %v", counted, err, tt.want)
+			}
+			if wrote := !cmp.Equal(before, row()); wrote != tt.want {
+				t.Errorf("it was written: %v", wrote)
+			}
+		})
 	}
 }
 

@@ -124,7 +124,7 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"SweepTombstones":  func(ctx context.Context, p *store.Pipeline) error { return second(p.SweepTombstones(ctx, time.Hour)) },
 		"SweepNodes":       func(ctx context.Context, p *store.Pipeline) error { return second(p.SweepNodes(ctx, time.Hour)) },
 		"TrimRejections":   func(ctx context.Context, p *store.Pipeline) error { return second(p.TrimRejections(ctx)) },
-		"Beat":             func(ctx context.Context, p *store.Pipeline) error { return p.Beat(ctx, node) },
+		"Beat":             func(ctx context.Context, p *store.Pipeline) error { return second(p.Beat(ctx, node.ID)) },
 		"Join":             func(ctx context.Context, p *store.Pipeline) error { return p.Join(ctx, node) },
 		"KeysetState":      func(ctx context.Context, p *store.Pipeline) error { return second(p.KeysetState(ctx)) },
 		"RemoveNode":       func(ctx context.Context, p *store.Pipeline) error { return p.RemoveNode(ctx, node.ID) },

@@ -100,10 +100,13 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// oneKey is a keyset as far as the store is concerned.
+var oneKey = store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}
+
 // beat writes a node's beat, that many seconds ago.
 func beat(t *testing.T, db *storetest.DB, node string, seconds int) {
 	t.Helper()
-	if err := db.Pipeline.Beat(t.Context(), store.Node{ID: node, Roles: []string{"worker"}, Version: "test"}); err != nil {
+	if err := db.Pipeline.Join(t.Context(), store.Node{ID: node, Roles: []string{"worker"}, Version: "test", Keyset: oneKey}); err != nil {
 		t.Fatal(err)
 	}
 	db.Exec(t, `UPDATE tributary.nodes SET beat_at = now() - $2::int * interval '1 second' WHERE id = $1`, node, seconds)

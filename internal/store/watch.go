@@ -23,7 +23,7 @@ type Sight struct {
 func (p *Pipeline) Sight(ctx context.Context) (Sight, error) {
 	rows, _ := p.pool.Query(ctx, `
 		SELECT clock_timestamp(), pg_notification_queue_usage(), count(n.id)::int, count(DISTINCT n.version)::int
-		  FROM tributary.nodes n WHERE n.beat_at > now() - $1::interval`, nodeSilent)
+		  FROM tributary.nodes n WHERE n.beat_at > now() - $1::interval`, NodeSilent)
 	sight, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Sight])
 	if err != nil {
 		return Sight{}, fmt.Errorf("look at Postgres: %w", failure(err))

@@ -13,7 +13,7 @@ import (
 var Reason = reason
 
 // Beat writes one beat, as a Node does again and again between Start and Stop.
-func (n *Node) Beat(ctx context.Context) { n.beat(ctx) }
+func (n *Node) Beat(ctx context.Context) error { return n.beat(ctx) }
 
 // Look judges the others.
 func (n *Node) Look(ctx context.Context) { n.look(ctx) }

@@ -2,16 +2,18 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
-// The rhythm of nodes. A node is dead to the others after 10 s of silence; it judges them only after its own last
+// The rhythm of nodes. A node is dead to the others after store.NodeSilent; it judges them only after its own last
 // three beats were written in time, since a slow Postgres must not make everybody dead to everybody.
 const (
 	beatEvery     = 2 * time.Second
@@ -27,6 +29,8 @@ type NodeOptions struct {
 	Self     store.Node            // required
 	Log      *slog.Logger          // required
 	Metrics  prometheus.Registerer // required
+	Failed   chan<- error          // required, with room for one: told when the others go on without this process, and refuse it
+	Counted  func(until time.Time) // required; called after each beat in time with when the others may go on without the next
 	Mine     bool                  // whether the id was this process's before it was killed, so that its jobs are taken over at start
 }
 
@@ -56,9 +60,11 @@ func (n *Node) Start(ctx context.Context) error {
 			return err
 		}
 	}
+	sent := time.Now()
 	if err := n.o.Pipeline.Join(ctx, n.o.Self); err != nil {
 		return err
 	}
+	n.o.Counted(sent.Add(store.NodeSilent))
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.stopped = make(chan struct{})
 	go func() {
@@ -91,33 +97,47 @@ func (n *Node) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-beat.C:
-			n.beat(ctx)
+			if err := n.beat(ctx); hub.CodeOf(err) == hub.Conflict {
+				n.o.Failed <- fmt.Errorf("this process was silent for too long, and is refused now: %w", err)
+				return
+			}
 		case <-look.C:
 			n.look(ctx)
 		}
 	}
 }
 
-func (n *Node) beat(ctx context.Context) {
+// beat writes one beat. Its error is hub.Conflict where the others have gone on without this process, and it may not
+// come back: they may seal with a key that it lacks, or have retired the one that it seals with.
+func (n *Node) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, beatInTime)
 	defer cancel()
-	write := n.o.Pipeline.Beat
-	if n.inTime == 0 { // the others may have gone on without it, and seal with a key that it lacks: then it stays silent
-		write = n.o.Pipeline.Join
-	}
-	if err := write(ctx, n.o.Self); err != nil {
+	sent := time.Now()
+	if err := n.write(ctx); err != nil {
 		n.inTime = 0
 		n.metrics.unwritten.Inc()
 		if n.silent.Begins() {
 			n.o.Log.WarnContext(ctx, "beats cannot be written", "error", err)
 		}
-		return
+		return err
 	}
+	n.o.Counted(sent.Add(store.NodeSilent)) // from before it was sent: the others count from later on
 	if n.silent.Ends() {
 		n.o.Log.InfoContext(ctx, "beats are written again")
 	}
 	n.inTime++
 	n.metrics.written.Inc()
+	return nil
+}
+
+// write asks the row, and no memory of this process, whether the others still count on it: what was frozen has seen no
+// beat fail.
+func (n *Node) write(ctx context.Context) error {
+	counted, err := n.o.Pipeline.Beat(ctx, n.o.Self.ID)
+	if err != nil || counted {
+		return err
+	}
+	return n.o.Pipeline.Join(ctx, n.o.Self)
 }
 
 // look judges the others by their silence, where this node's own beats were written.

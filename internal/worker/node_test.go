@@ -27,10 +27,17 @@ func newNode(t *testing.T, works string, since time.Duration, mine bool) (*store
 	pool, err := store.OpenRiver(context.WithoutCancel(t.Context()), db.URL, "", 2)
 	must(t, err)
 	t.Cleanup(pool.Close)
-	return db, worker.NewNode(worker.NodeOptions{
-		Pipeline: db.Pipeline, River: pool, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Mine: mine,
+	o := nodeOptions(db)
+	o.River, o.Mine = pool, mine
+	return db, worker.NewNode(o)
+}
+
+func nodeOptions(db *storetest.DB) worker.NodeOptions {
+	return worker.NodeOptions{
+		Pipeline: db.Pipeline, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Failed: make(chan error, 1), Counted: func(time.Time) {},
 		Self: store.Node{ID: "self", Roles: []string{"worker"}, Version: "test", Keyset: store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}},
-	})
+	}
 }
 
 func jobState(t *testing.T, db *storetest.DB) string {
@@ -64,7 +71,7 @@ func TestNode_JudgesAfterItsOwnBeats(t *testing.T) {
 				if beat == '-' {
 					ctx = missed
 				}
-				node.Beat(ctx)
+				_ = node.Beat(ctx)
 			}
 			node.Look(t.Context())
 			if got := jobState(t, db); got != tt.want {
@@ -74,40 +81,14 @@ func TestNode_JudgesAfterItsOwnBeats(t *testing.T) {
 	}
 }
 
-// A node that was silent while the others began to seal with a key that it lacks stays dead to them.
-func TestNode_StaysSilentWithoutTheKey(t *testing.T) {
-	t.Parallel()
-	db, node := newNode(t, "dead", 0, false)
-	missed, cancel := context.WithCancel(t.Context())
-	cancel()
-	rows := func() int { return storetest.Value[int](t, db, `SELECT count(*) FROM tributary.nodes`) }
-	node.Beat(t.Context())
-	node.Beat(missed)
-	db.Exec(t, `DELETE FROM tributary.nodes`)
-	node.Beat(t.Context())
-	if n := rows(); n != 1 {
-		t.Errorf("%d nodes after it is back, want 1", n)
-	}
-	node.Beat(missed)
-	db.Exec(t, `DELETE FROM tributary.nodes`)
-	db.Exec(t, `INSERT INTO tributary.keyset_keys (key_id, proof) VALUES (2, 'proof')`)
-	for range 2 {
-		node.Beat(t.Context())
-	}
-	if n := rows(); n != 0 {
-		t.Errorf("%d nodes, though it lacks the key", n)
-	}
-}
-
 // Beats that fail are told of when they begin to, and when they are written again: Postgres may be away all night.
 func TestNode_TellsOnce(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	var log bytes.Buffer
-	node := worker.NewNode(worker.NodeOptions{
-		Pipeline: db.Pipeline, Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: prometheus.NewRegistry(),
-		Self: store.Node{ID: "self", Roles: []string{"worker"}, Version: "test", Keyset: store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}},
-	})
+	o := nodeOptions(db)
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	node := worker.NewNode(o)
 	missed, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, beat := range "x---x--xx" {
@@ -115,7 +96,7 @@ func TestNode_TellsOnce(t *testing.T) {
 		if beat == '-' {
 			ctx = missed
 		}
-		node.Beat(ctx)
+		_ = node.Beat(ctx)
 	}
 	began, ended := strings.Count(log.String(), "beats cannot be written"), strings.Count(log.String(), "beats are written again")
 	if began != 2 || ended != 2 {
