@@ -84,15 +84,12 @@ func New(ctx context.Context, o Options) (*App, error) {
 		Name: "ops", Listen: o.Config.OpsListen, Mux: a.opsMux, Log: o.Log, Metrics: a.metrics, Failed: a.failed, CheckHost: loopback(o.Config.OpsListen), Hosts: hosts,
 	})
 	var taken error
-	for _, port := range []struct {
-		server   *server.Server
-		variable string
-	}{{a.ops, "TRIBUTARY_OPS_LISTEN"}, {a.public, "TRIBUTARY_LISTEN"}} {
-		if err := port.server.Listen(ctx); err != nil {
-			taken = errors.Join(taken, fmt.Errorf("%w; %s names another address, if somebody else is to keep this one", err, port.variable))
+	for _, p := range a.ports() {
+		if err := p.Listen(ctx); err != nil {
+			taken = errors.Join(taken, fmt.Errorf("%w; %s names another address, if somebody else is to keep this one", err, p.variable))
 			continue
 		}
-		a.onStop("port", port.server.Stop) // closes it where it was never served; setup has it drained before all else
+		a.onStop(p.name, p.Stop) // closes it where it is never served
 	}
 	if taken != nil {
 		return nil, errors.Join(taken, a.Stop(ctx))
@@ -102,6 +99,17 @@ func New(ctx context.Context, o Options) (*App, error) {
 		a.url = &url.URL{Scheme: "http", Host: a.public.Addr().String()}
 	}
 	return a, nil
+}
+
+// A port is one server, its step of Stop and what names its address.
+type port struct {
+	name, variable string
+	*server.Server
+}
+
+// ports are the two of a process, in the order in which they open.
+func (a *App) ports() []port {
+	return []port{{"ops port", "TRIBUTARY_OPS_LISTEN", a.ops}, {"public port", "TRIBUTARY_LISTEN", a.public}}
 }
 
 // Start builds and starts everything else; when it returns, the process serves. On an error what had begun is
@@ -172,6 +180,12 @@ func (a *App) start(ctx context.Context, name string, s service) error {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	return nil
+}
+
+// serve starts a port, and has it stopped before all that it serves, where New had it closed last of all.
+func (a *App) serve(ctx context.Context, p port) error {
+	a.stops = slices.DeleteFunc(a.stops, func(s stop) bool { return s.name == p.name })
+	return a.start(ctx, p.name, p)
 }
 
 // loopback says whether a listener is reached from this machine alone.

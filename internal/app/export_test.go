@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,3 +26,20 @@ func (a *App) Registry() *prometheus.Registry { return a.metrics }
 
 // Within is a step of Stop that gives up where there is no time left.
 func Within(closing func()) func(context.Context) error { return within(closing) }
+
+// Steps are those of Stop, in their order.
+func (a *App) Steps() []string {
+	var names []string
+	for _, s := range slices.Backward(a.stops) {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// OnStop adds a step that comes before the others.
+func (a *App) OnStop(name string, fn func(context.Context) error) { a.onStop(name, fn) }
+
+// Begin is the first use of a database by a process of production, after all checks have passed.
+func Begin(ctx context.Context, db *store.Store) error {
+	return (&subject{kind: production, db: db}).begin(ctx)
+}

@@ -177,8 +177,8 @@ func (a *App) setup(ctx context.Context) error {
 		a.mux.Handle(pattern, handler)
 	}
 	a.opsMux.Handle("/", server.NewOps(server.OpsOptions{Checks: checks, Gatherer: metrics, Metrics: metrics}))
-	for _, s := range []*server.Server{a.ops, a.public} {
-		if err := a.start(ctx, "port", s); err != nil {
+	for _, p := range a.ports() {
+		if err := a.serve(ctx, p); err != nil {
 			return err
 		}
 	}
