@@ -1,11 +1,17 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,10 +52,15 @@ type harm func(t *testing.T, db *storetest.DB)
 
 // shiftClock makes Postgres's clock wrong, for connections that are opened after.
 func shiftClock(by string) harm {
+	return pretends(`clock_timestamp()`, `timestamptz`, `pg_catalog.clock_timestamp() + interval '`+by+`'`)
+}
+
+// pretends has Postgres answer something else, likewise.
+func pretends(function, kind, answer string) harm {
 	return does(`CREATE SCHEMA wrong;
-		CREATE FUNCTION wrong.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '` + by + `' $$;
+		CREATE FUNCTION wrong.` + function + ` RETURNS ` + kind + ` LANGUAGE sql AS $$ SELECT ` + answer + ` $$;
 		GRANT USAGE ON SCHEMA wrong TO PUBLIC;
-		GRANT EXECUTE ON FUNCTION wrong.clock_timestamp() TO PUBLIC;
+		GRANT EXECUTE ON FUNCTION wrong.` + function + ` TO PUBLIC;
 		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = wrong, pg_catalog', current_database()); END $$`)
 }
 
@@ -76,6 +87,8 @@ func whole(t *testing.T, db *storetest.DB) config.Config {
 // guessed, and everything else is still looked at.
 func TestExamine(t *testing.T) {
 	t.Parallel()
+	const day = 24 * time.Hour
+	expired, ending, lasting := newCertificate(t, -time.Minute), newCertificate(t, 13*day), newCertificate(t, 15*day)
 	for name, tt := range map[string]struct {
 		harm    harm
 		setting func(*config.Config, *storetest.DB)
@@ -99,6 +112,17 @@ func TestExamine(t *testing.T) {
 			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = "none.pem", "none.key" },
 			failed:  "certificate: read the certificate: stat none.pem: no such file or directory",
 		},
+		"a certificate that was good": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = expired.cert, expired.key },
+			failed: "certificate: it has expired at 2",
+		},
+		"a certificate that ends soon": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = ending.cert, ending.key },
+			warning: "certificate's end: it expires at 2",
+		},
+		"a certificate that lasts": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = lasting.cert, lasting.key },
+		},
 		"no database": {
 			setting: func(c *config.Config, _ *storetest.DB) {
 				c.DatabaseURL, c.DirectDatabaseURL = secret.String{}, secret.String{}
@@ -120,6 +144,15 @@ func TestExamine(t *testing.T) {
 		"an owner's URL beside": {
 			setting: func(c *config.Config, db *storetest.DB) { c.OwnerDatabaseURL = secret.New(db.OwnerURL) },
 			failed:  "owner: TRIBUTARY_OWNER_DATABASE_URL is set",
+		},
+		"a Postgres of before": {
+			harm: pretends(`current_setting(text)`, `text`, `CASE $1 WHEN 'server_version_num' THEN '140022' WHEN 'server_version' THEN '14.22'
+				ELSE pg_catalog.current_setting($1) END`),
+			failed: "server: it is Postgres 14.22, and the hub needs 15 or newer",
+		},
+		"a standby": {
+			harm:   pretends(`pg_is_in_recovery()`, `boolean`, `true`),
+			failed: "server: it is a standby, and takes no writes",
 		},
 		"a superuser": {
 			setting: func(c *config.Config, db *storetest.DB) {
@@ -221,6 +254,27 @@ func TestExamine(t *testing.T) {
 			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseConnections = 9000 },
 			warning: "connections: 0 nodes and one more want 9000, and Postgres gives ",
 		},
+		"connections for all that run and not for a rolling restart": {
+			harm: does(`INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{worker}', '1')`),
+			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseConnections = 40 }, // of the 57 that the tests' cluster gives
+			warning: "connections: 1 nodes and one more want ",
+		},
+		"tenants' connections are refused": {
+			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseURL = secret.New("postgres://hub@127.0.0.1:1/hub") },
+			failed:  "database: enter tenant: the database does not answer: failed to connect to",
+		},
+		"River's connections are refused": {
+			setting: func(c *config.Config, db *storetest.DB) {
+				c.DirectDatabaseURL = secret.New(storetest.Relay(t, db.URL, refuseRiver))
+			},
+			failed: "database: the database does not answer: failed to connect to",
+		},
+		"a pooler that takes LISTEN and delivers nothing": {
+			setting: func(c *config.Config, db *storetest.DB) {
+				c.DirectDatabaseURL = secret.New(storetest.Relay(t, db.URL, deaf))
+			},
+			failed: "listener: the listener does not hear what is sent to it",
+		},
 		"nobody who works": {
 			harm:    does(`INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{ingest}', '1')`),
 			warning: "workers: no process that runs has the role worker",
@@ -254,6 +308,75 @@ func TestExamine(t *testing.T) {
 				t.Error("it has marked the database")
 			}
 		})
+	}
+}
+
+// deaf passes all that client and server say, but no notification: what a pooler in transaction mode does.
+func deaf(client, backend net.Conn) {
+	between(client, backend, func() {
+		header := make([]byte, 5) // the kind of a message, and its length without that
+		for {
+			if _, err := io.ReadFull(backend, header); err != nil {
+				return
+			}
+			to, size := io.Writer(client), int64(binary.BigEndian.Uint32(header[1:]))-4
+			if header[0] == 'A' {
+				to = io.Discard
+			}
+			_, err := to.Write(header)
+			_, err2 := io.CopyN(to, backend, size)
+			if err != nil || err2 != nil {
+				return
+			}
+		}
+	})
+}
+
+// refuseRiver hangs up on who asks for River's role, as a server whose connections are all in use may.
+func refuseRiver(client, backend net.Conn) {
+	first := make([]byte, 4<<10)
+	n, err := client.Read(first)
+	if err != nil || bytes.Contains(first[:n], []byte("tributary_river")) {
+		_, _ = client.Close(), backend.Close()
+		return
+	}
+	if _, err := backend.Write(first[:n]); err != nil {
+		return
+	}
+	between(client, backend, func() { _, _ = io.Copy(client, backend) })
+}
+
+// between passes on what the client says, and has answer do it with what the server does.
+func between(client, backend net.Conn, answer func()) {
+	var sides sync.WaitGroup
+	sides.Go(func() {
+		defer func() { _ = backend.Close() }()
+		_, _ = io.Copy(backend, client)
+	})
+	sides.Go(func() {
+		defer func() { _ = client.Close() }()
+		answer()
+	})
+	sides.Wait()
+}
+
+// What is wrong with the machine, and with the tests' own cluster.
+func TestExamine_Warns(t *testing.T) { //nolint:paralleltest // the limit is the whole process's
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	few := limit
+	few.Cur = min(limit.Max, 9999)
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
+	defer func() { must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) }()
+	warnings := map[string]string{}
+	for _, f := range app.Examine(t.Context(), whole(t, storetest.New(t))) {
+		if f.State == app.Warning {
+			warnings[f.Check] = f.Detail
+		}
+	}
+	want := map[string]string{"open files": fmt.Sprintf("a process may open %d files, and so serve fewer streams", few.Cur), "fsync": "fsync is off"}
+	if diff := cmp.Diff(want, warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
 
@@ -318,19 +441,37 @@ func TestStart_Refuses(t *testing.T) {
 	}
 }
 
-// A process that starts has marked its database and made its partitions.
+// A process that starts has marked its database by its kind and made its partitions.
 func TestStart_Begins(t *testing.T) {
 	t.Parallel()
-	db := storetest.New(t)
-	a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler)})
-	must(t, err)
-	must(t, a.Start(t.Context()))
-	t.Cleanup(func() { must(t, a.Stop(context.WithoutCancel(t.Context()))) })
-	if is := storetest.Value[string](t, db, `SELECT kind FROM tributary.installation`); is != "production" {
-		t.Errorf("the database was marked %q", is)
+	for kind, isDev := range map[string]bool{"production": false, "dev": true} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			db := storetest.New(t)
+			a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler), Dev: isDev})
+			must(t, err)
+			must(t, a.Start(t.Context()))
+			t.Cleanup(func() { must(t, a.Stop(context.WithoutCancel(t.Context()))) })
+			if is := storetest.Value[string](t, db, `SELECT kind FROM tributary.installation`); is != kind {
+				t.Errorf("the database was marked %q", is)
+			}
+			if !storetest.Value[bool](t, db, `SELECT to_regclass('tributary.events_' || to_char((now() AT TIME ZONE 'UTC')::date + 6, 'YYYYMMDD')) IS NOT NULL`) {
+				t.Error("no partitions for the days to come")
+			}
+		})
 	}
-	if !storetest.Value[bool](t, db, `SELECT to_regclass('tributary.events_' || to_char((now() AT TIME ZONE 'UTC')::date + 6, 'YYYYMMDD')) IS NOT NULL`) {
-		t.Error("no partitions for the days to come")
+}
+
+// Of two first uses at once one marks the database, and the other is refused although no check found it marked.
+func TestBegin_Second(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	mark("dev")(t, db)
+	if err := app.Begin(t.Context(), db.Store); hub.CodeOf(err) != hub.Invalid {
+		t.Errorf("%v; want it refused", err)
+	}
+	if is := storetest.Value[string](t, db, `SELECT kind FROM tributary.installation`); is != "dev" {
+		t.Errorf("the database is marked %q", is)
 	}
 }
 

@@ -27,26 +27,32 @@ import (
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
-// writeCertificate makes a key pair for 127.0.0.1, good until then, in two files.
-func writeCertificate(t *testing.T, until time.Time) (cert, key string, roots *x509.CertPool) {
+// A certificate for 127.0.0.1 in two files.
+type certificate struct {
+	cert, key string
+	roots     *x509.CertPool
+}
+
+// newCertificate is good for that long.
+func newCertificate(t *testing.T, left time.Duration) certificate {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: until.Add(-365 * 24 * time.Hour), NotAfter: until, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(left), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	must(t, err)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
 	must(t, err)
 	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "hub.pem"), filepath.Join(dir, "hub.key")
-	must(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	must(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600))
-	roots = x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	return cert, key, roots
+	c := certificate{cert: filepath.Join(dir, "hub.pem"), key: filepath.Join(dir, "hub.key"), roots: x509.NewCertPool()}
+	public := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	must(t, os.WriteFile(c.cert, public, 0o600))
+	must(t, os.WriteFile(c.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600))
+	c.roots.AppendCertsFromPEM(public)
+	return c
 }
 
 // counted is a metric of the process: the one that has that value of a label.
@@ -84,11 +90,11 @@ func rises(ctx context.Context, t *testing.T, process *app.App, name, label stri
 func TestStart_Wires(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
-	var roots *x509.CertPool
-	s.config.TLSCertFile, s.config.TLSKeyFile, roots = writeCertificate(t, time.Now().Add(time.Hour))
+	certificate := newCertificate(t, time.Hour)
+	s.config.TLSCertFile, s.config.TLSKeyFile = certificate.cert, certificate.key
 	s.config.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	process, _ := s.start(t, "one", "")
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}} //nolint:gosec // Go's own least version
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: certificate.roots}} //nolint:gosec // Go's own least version
 	defer transport.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+process.Addr()+"/stream/"+s.tenant.String()+"?channel=payments", nil)
 	must(t, err)
