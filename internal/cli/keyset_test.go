@@ -355,3 +355,22 @@ func TestKeyset_NotTheOwner(t *testing.T) {
 		}
 	}
 }
+
+// Where a value stays as it is, since no key opens it, the command has failed: prune is not to follow.
+func TestKeyset_ResealLeavesSome(t *testing.T) {
+	t.Parallel()
+	r := &rotation{db: storetest.New(t), dir: t.TempDir()}
+	if _, said, err := r.run(t, "tributary keyset new > keyset"); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	n, said := r.serve(t, "keyset")
+	if n == nil {
+		t.Fatalf("it does not start: %s", said)
+	}
+	n.stop(t)
+	r.db.Endpoint(t, r.db.Tenant(t), "stripe") // no keyset opens its token
+	const want = "1 values do not open with any key of this keyset and stay as they are, 0 were sealed anew"
+	if _, said, err := r.run(t, "tributary keyset reseal"); err == nil || !strings.Contains(said, want) {
+		t.Errorf("%v; want %q:\n%s", err, want, said)
+	}
+}

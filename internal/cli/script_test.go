@@ -3,7 +3,9 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"regexp"
@@ -57,6 +59,7 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs("keyset"), []byte(keyset.Reveal()), 0o600))
 			},
+			"neighbours": neighbours,
 		},
 	})
 }
@@ -96,6 +99,17 @@ func serving(ts *testscript.TestScript, _ bool, _ []string) {
 		}
 	}
 	ts.Fatalf("nothing serves after a minute")
+}
+
+// neighbours are two that listen where a hub might: $SILENT takes connections and says nothing, $STRANGER speaks HTTP.
+func neighbours(ts *testscript.TestScript, _ bool, _ []string) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(silent.Close()) })
+	ts.Setenv("SILENT", silent.Addr().String())
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("welcome")) }))
+	ts.Defer(stranger.Close)
+	ts.Setenv("STRANGER", strings.TrimPrefix(stranger.URL, "http://"))
 }
 
 // known asks the hub at $URL whose the key in a file is: `known key operator`.
