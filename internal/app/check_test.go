@@ -114,7 +114,7 @@ func TestExamine(t *testing.T) {
 		},
 		"a certificate that was good": {
 			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = expired.cert, expired.key },
-			failed: "certificate: it has expired at 2",
+			failed:  "certificate: it has expired at 2",
 		},
 		"a certificate that ends soon": {
 			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = ending.cert, ending.key },
@@ -255,8 +255,8 @@ func TestExamine(t *testing.T) {
 			warning: "connections: 0 nodes and one more want 9000, and Postgres gives ",
 		},
 		"connections for all that run and not for a rolling restart": {
-			harm: does(`INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{worker}', '1')`),
-			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseConnections = 40 }, // of the 57 that the tests' cluster gives
+			harm:    does(`INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{worker}', '1')`),
+			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseConnections = 300 }, // of the 397 that the tests' cluster gives
 			warning: "connections: 1 nodes and one more want ",
 		},
 		"tenants' connections are refused": {

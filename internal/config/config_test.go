@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -353,11 +354,45 @@ func TestLoad_Files(t *testing.T) {
 	}
 }
 
+// A file that has no end is not read for ever, nor kept in memory.
+func TestLoad_FileWithoutEnd(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "keyset")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const much = 4 << 20
+	taken := make(chan int64)
+	go func() {
+		file, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+		if err != nil {
+			t.Error(err)
+			close(taken)
+			return
+		}
+		n, _ := io.CopyN(file, neverEnding{}, much) // it fails once nobody reads any more
+		_ = file.Close()
+		taken <- n
+	}()
+	_, err := config.Load([]string{"TRIBUTARY_KEYSET_FILE=" + pipe})
+	if diff := cmp.Diff(error(config.Problems{"TRIBUTARY_KEYSET_FILE: the file is larger than 65536 bytes"}), err); diff != "" {
+		t.Error(diff)
+	}
+	if n := <-taken; n == much {
+		t.Errorf("all of %d bytes were read", n)
+	}
+}
+
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
+
 func TestConfig_ShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load([]string{
 		"TRIBUTARY_DATABASE_URL=postgres://login:c4n4ry@db.internal:5432/hub?sslpassword=c4n4ry",
 		"TRIBUTARY_DIRECT_DATABASE_URL=postgres://login:c4n4ry@/hub?host=/run/pg&password=c4n4ry",
+		"TRIBUTARY_OWNER_DATABASE_URL=postgres://c4n4ry:c4n4ry@db.internal/hub?sslpassword=c4n4ry",
 		"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer c4n4ry",
 		"TRIBUTARY_KEYSET=c4n4ry", "TRIBUTARY_API_KEY=trb_c4n4ry", "TRIBUTARY_TENANT=acme", "TRIBUTARY_LIMIT_CONNECTIONS=7",
 	})
@@ -370,7 +405,7 @@ func TestConfig_ShowsNoSecret(t *testing.T) {
 	}
 	var logged bytes.Buffer
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("configuration", "config", c)
-	shown := map[string]string{"json": string(encoded), "slog": logged.String()}
+	shown := map[string]string{"json": string(encoded), "slog": logged.String(), "settings": fmt.Sprint(c.Settings())}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		shown[verb] = fmt.Sprintf(verb, c) + fmt.Sprintf(verb, &c) + fmt.Sprintf(verb, struct{ C config.Config }{c})
 	}
@@ -381,6 +416,7 @@ func TestConfig_ShowsNoSecret(t *testing.T) {
 	}
 	for _, line := range []string{
 		"TRIBUTARY_DATABASE_URL=postgres://db.internal:5432/hub\n", "TRIBUTARY_DIRECT_DATABASE_URL=postgres://[/run/pg]/hub\n",
+		"TRIBUTARY_OWNER_DATABASE_URL=postgres://db.internal/hub\n",
 		"TRIBUTARY_KEYSET=REDACTED\n", "TRIBUTARY_API_KEY=REDACTED\n", "TRIBUTARY_TENANT=acme\n", "TRIBUTARY_LIMIT_CONNECTIONS=7\n", "OTEL_EXPORTER_OTLP_HEADERS=REDACTED\n",
 		"TRIBUTARY_LIMIT_ROUTES=200\n",
 	} {
@@ -388,7 +424,7 @@ func TestConfig_ShowsNoSecret(t *testing.T) {
 			t.Errorf("%q is missing in %s", line, c)
 		}
 	}
-	if strings.Contains(c.String(), "TRIBUTARY_LIMIT_ENDPOINTS") || strings.Contains(c.String(), "OWNER") {
+	if strings.Contains(c.String(), "TRIBUTARY_LIMIT_ENDPOINTS") || strings.Contains(c.String(), "TRIBUTARY_TLS") {
 		t.Errorf("shows what is not set: %s", c)
 	}
 }

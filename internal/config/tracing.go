@@ -113,12 +113,12 @@ func (p *Problems) collector(name, text string) *url.URL {
 // pairs takes name=value, with commas, percent-encoded. Neither side is repeated: it may be a credential.
 func (p *Problems) pairs(name, text string) map[string]string {
 	all := map[string]string{}
-	for _, entry := range list(text) {
+	for i, entry := range list(text) {
 		key, value, ok := strings.Cut(entry, "=")
 		key, bad := url.PathUnescape(strings.TrimSpace(key))
 		value, worse := url.PathUnescape(strings.TrimSpace(value))
 		if !ok || bad != nil || worse != nil || key == "" || strings.ContainsAny(key+value, "\r\n\x00") {
-			p.addf("%s: entry %d is not name=value with special characters percent-encoded", name, len(all)+1)
+			p.addf("%s: entry %d is not name=value with special characters percent-encoded", name, i+1)
 			return all
 		}
 		all[key] = value

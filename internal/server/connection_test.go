@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -48,26 +49,37 @@ func TestBounds(t *testing.T) {
 			t.Errorf("answered %q, %v", answer, err)
 		}
 	})
-	t.Run("client that takes nothing", func(t *testing.T) {
-		t.Parallel()
-		taken := make(chan int, 1)
-		mux := http.NewServeMux()
-		mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
-			n, err := 0, http.NewResponseController(w).SetWriteDeadline(time.Now().Add(300*time.Millisecond))
-			for piece := make([]byte, 16<<10); err == nil; n += len(piece) {
-				_, err = w.Write(piece)
+	for _, secured := range []bool{false, true} {
+		t.Run(fmt.Sprintf("client that takes nothing, TLS %t", secured), func(t *testing.T) {
+			t.Parallel()
+			taken := make(chan int, 1)
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
+				n, err := 0, http.NewResponseController(w).SetWriteDeadline(time.Now().Add(300*time.Millisecond))
+				for piece := make([]byte, 16<<10); err == nil; n += len(piece) {
+					_, err = w.Write(piece)
+				}
+				taken <- n
+			})
+			pair := newKeyPair(t)
+			roots := pair.write(t, 1, time.Now())
+			conn := dial(t, start(t, mux, func(o *server.Options) {
+				if secured {
+					o.CertFile, o.KeyFile = pair.cert, pair.key
+				}
+			}))
+			if tcp, ok := conn.(*net.TCPConn); !ok || tcp.SetReadBuffer(16<<10) != nil {
+				t.Fatal("the client's own buffer cannot be bounded")
 			}
-			taken <- n
+			if secured {
+				conn = tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}) //nolint:gosec // Go's own least version
+			}
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			if n := <-taken; n > 1<<20 {
+				t.Errorf("%d bytes lie in buffers", n)
+			}
 		})
-		conn := dial(t, start(t, mux, nil))
-		if tcp, ok := conn.(*net.TCPConn); !ok || tcp.SetReadBuffer(16<<10) != nil {
-			t.Fatal("the client's own buffer cannot be bounded")
-		}
-		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		if n := <-taken; n > 1<<20 {
-			t.Errorf("%d bytes lie in buffers", n)
-		}
-	})
+	}
 	t.Run("header too large", func(t *testing.T) {
 		t.Parallel()
 		s := start(t, mux, nil)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/server"
@@ -261,6 +262,38 @@ func TestDrain(t *testing.T) {
 	}
 	if err := s.Drain(t.Context()); err != nil {
 		t.Errorf("second drain: %v", err)
+	}
+}
+
+// Nobody lingers for connections that are gone, be it to their client or to a handler that took one over.
+func TestDrain_EndsWithTheLast(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []http.ConnState{http.StateClosed, http.StateHijacked} {
+		t.Run(gone.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began, ended := time.Now(), make(chan struct{})
+				drain := server.NewDrain(time.Hour)
+				drain.Count(http.StateNew)
+				drain.Count(http.StateNew)
+				go func() {
+					defer close(ended)
+					drain.Wait(t.Context())
+				}()
+				drain.Count(gone)
+				synctest.Wait()
+				select {
+				case <-ended:
+					t.Error("ended with one of two connections left")
+				default:
+				}
+				drain.Count(gone)
+				<-ended
+				if took := time.Since(began); took != 0 {
+					t.Errorf("lingered for %s", took)
+				}
+			})
+		})
 	}
 }
 

@@ -132,7 +132,7 @@ func (s *Server) recovered(v any, w *response, r *http.Request, a *access) (abor
 // on before it answers, and by itself without a deadline. A deadline that the handler set stands.
 func (s *Server) boundBody(w *response, r *http.Request) {
 	if r.ContentLength != 0 && !w.readBounded {
-		_ = w.SetReadDeadline(time.Now().Add(s.drainTime)) // a writer without deadlines has no connection
+		_ = w.SetReadDeadline(time.Now().Add(s.bodyGrace)) // a writer without deadlines has no connection
 	}
 }
 

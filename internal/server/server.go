@@ -63,7 +63,7 @@ type Server struct {
 	tracer    *telemetry.Tracer
 	proxies   []netip.Prefix
 	hosts     map[string]bool // nil: any
-	drainTime time.Duration
+	bodyGrace time.Duration
 	patience  time.Duration // of Stop
 	certFile  string
 	keyFile   string
@@ -99,7 +99,7 @@ func New(o Options) *Server {
 		metrics:   newMetrics(o.Metrics, o.Name),
 		tracer:    o.Tracer,
 		proxies:   o.TrustedProxies,
-		drainTime: o.ReadHeaderTimeout,
+		bodyGrace: o.ReadHeaderTimeout,
 		patience:  o.StopTimeout,
 		certFile:  o.CertFile,
 		keyFile:   o.KeyFile,

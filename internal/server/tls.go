@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
 // certificateLook is how often the files are looked at, by handshakes: a renewed certificate serves within it.
@@ -18,6 +20,7 @@ type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 	now               func() time.Time
+	failing           telemetry.Stretch // to be read
 
 	mu     sync.Mutex // guards what follows
 	pair   *tls.Certificate
@@ -60,11 +63,15 @@ func (c *certificate) current() *tls.Certificate {
 	if c.now().Sub(c.looked) < certificateLook {
 		return c.pair
 	}
-	if stamp, err := c.changed(); err != nil || stamp != c.stamp {
-		if err := c.readLocked(); err != nil {
-			c.looked = c.now()
-			c.log.Warn("certificate not read again, the one before goes on", "error", err)
-		}
+	stamp, err := c.changed()
+	if err == nil && stamp != c.stamp {
+		err = c.readLocked()
+	}
+	switch {
+	case err != nil && c.failing.Begins():
+		c.log.Warn("certificate not read again, the one before goes on", "error", err)
+	case err == nil && c.failing.Ends():
+		c.log.Info("certificate is read again")
 	}
 	c.looked = c.now()
 	return c.pair

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,6 +109,11 @@ func TestTLS(t *testing.T) {
 	if plain.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP: %d, want 400", plain.StatusCode)
 	}
+	old := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}} //nolint:gosec // to be refused
+	if conn, err := old.DialContext(t.Context(), "tcp", s.Addr().String()); err == nil {
+		_ = conn.Close()
+		t.Error("TLS 1.1 is spoken")
+	}
 }
 
 // A renewed certificate serves without a restart, and one that cannot be read does not take the old one away.
@@ -117,7 +123,8 @@ func TestCertificate_IsReadAgain(t *testing.T) {
 	began := time.Now()
 	pair.write(t, 1, began)
 	now := began
-	current, err := server.LoadCertificate(pair.cert, pair.key, func() time.Time { return now })
+	log := &logBuffer{}
+	current, err := server.LoadCertificate(pair.cert, pair.key, slog.New(slog.NewTextHandler(log, nil)), func() time.Time { return now })
 	check(t, err)
 	serves := func(what string, want int64) {
 		t.Helper()
@@ -134,9 +141,21 @@ func TestCertificate_IsReadAgain(t *testing.T) {
 	check(t, os.WriteFile(pair.key, []byte("half a key"), 0o600))
 	now = now.Add(time.Minute)
 	serves("while the key is no key", 2)
+	now = now.Add(time.Minute)
+	serves("while it is none still", 2)
+	if n := strings.Count(log.String(), "certificate not read again"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log)
+	}
 	pair.write(t, 3, began.Add(time.Hour))
 	now = now.Add(time.Minute)
 	serves("when it is one again", 3)
+	if !strings.Contains(log.String(), "certificate is read again") {
+		t.Errorf("nobody is told that it is over:\n%s", log)
+	}
+	pair.write(t, 4, began.Add(time.Hour)) // as if at the time of the one before
+	check(t, os.Chtimes(pair.key, began, began.Add(2*time.Hour)))
+	now = now.Add(time.Minute)
+	serves("when the key alone is a newer file", 4)
 }
 
 func TestStart_WithoutACertificate(t *testing.T) {
