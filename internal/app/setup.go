@@ -118,7 +118,9 @@ func (a *App) setup(ctx context.Context) error {
 		if err := a.start(ctx, "notebook", notes); err != nil {
 			return err
 		}
-		a.mux.Handle("/in/{token}", ingest.NewHandler(tenants, usage, intake, notes, time.Now))
+		a.mux.Handle("/in/{token}", ingest.NewHandler(ingest.HandlerOptions{
+			Directory: tenants, Meter: usage, Intake: intake, Notes: notes, Metrics: metrics, Now: time.Now,
+		}))
 	}
 	tail := feed.New(feed.Options{
 		Store: db.Pipeline, Log: log, Metrics: metrics,

@@ -100,7 +100,9 @@ func benchmarkWebhook(b *testing.B, tracer *telemetry.Tracer) {
 	b.Cleanup(func() { _ = intake.Stop(context.WithoutCancel(b.Context())) })
 	notes := ingest.NewNotebook(ingest.NotebookOptions{Pipeline: db.Pipeline, Keeper: keeper, Log: log, Metrics: metrics})
 	mux := http.NewServeMux()
-	mux.Handle("/in/{token}", ingest.NewHandler(tenants, meter.New(meter.Options{Pipeline: db.Pipeline, Log: log}), intake, notes, time.Now))
+	mux.Handle("/in/{token}", ingest.NewHandler(ingest.HandlerOptions{
+		Directory: tenants, Meter: meter.New(meter.Options{Pipeline: db.Pipeline, Log: log}), Intake: intake, Notes: notes, Metrics: metrics, Now: time.Now,
+	}))
 	s := server.New(server.Options{Name: "public", Listen: "127.0.0.1:0", Mux: mux, Log: log, Failed: make(chan error, 1), Tracer: tracer})
 
 	body, id, err := provider.Sample("github", "push", time.Now())

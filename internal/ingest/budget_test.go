@@ -2,7 +2,6 @@ package ingest_test
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -17,12 +16,12 @@ import (
 // makes room.
 func TestBodies_Bounds(t *testing.T) {
 	t.Parallel()
-	intake := ingest.StartIntake(t, newKeeper(t), func(context.Context, []hub.Event) ([]hub.Receipt, error) { return nil, nil })
+	var bodies ingest.Bodies
 	var release func()
 	var got []byte
 	var err error
 	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { got, release, err = intake.ReadBody(w, r, 1<<20) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { got, release, err = bodies.Read(w, r, 1<<20) })
 	s := server.New(server.Options{Name: "public", Mux: mux, Log: slog.New(slog.DiscardHandler)})
 	large, small := make([]byte, 1<<20), bytes.Repeat([]byte("x"), 30<<10)
 	post := func(from string, body []byte) hub.Code {
@@ -68,7 +67,7 @@ func TestBodies_Bounds(t *testing.T) {
 // A body may be longer than it promised, and come in any pieces.
 func TestBodies_Pieces(t *testing.T) {
 	t.Parallel()
-	intake := ingest.StartIntake(t, newKeeper(t), func(context.Context, []hub.Event) ([]hub.Receipt, error) { return nil, nil })
+	var bodies ingest.Bodies
 	for _, size := range []int{0, 1, 511, 512, 32<<10 - 1, 32 << 10, 32<<10 + 1, 100_000, 1<<20 - 1, 1 << 20} {
 		for _, promised := range []int64{-1, 0, int64(size)} {
 			body := bytes.Repeat([]byte("b"), size)
@@ -77,7 +76,7 @@ func TestBodies_Pieces(t *testing.T) {
 			if size > 0 {
 				r.Body = pieces{bytes.NewReader(body)}
 			}
-			got, release, err := intake.ReadBody(httptest.NewRecorder(), r, 1<<20)
+			got, release, err := bodies.Read(httptest.NewRecorder(), r, 1<<20)
 			if err != nil || !bytes.Equal(got, body) {
 				t.Fatalf("%d bytes of which %d were promised: %d, %v", size, promised, len(got), err)
 			}

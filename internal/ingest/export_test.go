@@ -11,9 +11,12 @@ import (
 	"github.com/tributary-hub/tributary/internal/secret"
 )
 
-// ReadBody reads a request's body as the handler does.
-func (i *Intake) ReadBody(w http.ResponseWriter, r *http.Request, limit int) (body []byte, release func(), err error) {
-	return i.bodies.read(w, r, limit)
+// Bodies are what a handler reads.
+type Bodies struct{ bodies }
+
+// Read reads a request's body as the handler does.
+func (b *Bodies) Read(w http.ResponseWriter, r *http.Request, limit int) (body []byte, release func(), err error) {
+	return b.read(w, r, limit)
 }
 
 // StartIntake starts an Intake with that insert, and stops it with the test.

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/meter"
@@ -17,24 +19,43 @@ import (
 	"github.com/tributary-hub/tributary/internal/telemetry"
 )
 
-// Handler serves /in/{token}.
-type Handler struct {
-	directory *directory.Directory // tenants' configuration in memory; a miss reads Postgres
-	meter     *meter.Meter
-	intake    *Intake   // group commit: one transaction serves many callers
-	notes     *Notebook // what is written later and may be dropped: rejections, uses of secrets
-	now       func() time.Time
+// HandlerOptions of a Handler; all are required.
+type HandlerOptions struct {
+	Directory *directory.Directory // tenants' configuration in memory; a miss reads Postgres
+	Meter     *meter.Meter
+	Intake    *Intake   // group commit: one transaction serves many callers
+	Notes     *Notebook // what is written later and may be dropped: rejections, uses of secrets
+	Metrics   prometheus.Registerer
+	Now       func() time.Time
 }
 
-// NewHandler makes the handler of its parts; all are required.
-func NewHandler(d *directory.Directory, m *meter.Meter, i *Intake, n *Notebook, now func() time.Time) *Handler {
-	return &Handler{directory: d, meter: m, intake: i, notes: n, now: now}
+// Handler serves /in/{token}.
+type Handler struct {
+	directory *directory.Directory
+	meter     *meter.Meter
+	intake    *Intake
+	notes     *Notebook
+	way       *way
+}
+
+// A way is what a webhook passes before its commit, whichever endpoint it is for.
+type way struct {
+	wayMetrics
+	bodies bodies // that are being read
+	now    func() time.Time
+}
+
+// NewHandler makes the handler of its parts.
+func NewHandler(o HandlerOptions) *Handler {
+	w := &way{now: o.Now}
+	w.wayMetrics = newWayMetrics(o.Metrics, w.bodies.heldBytes)
+	return &Handler{directory: o.Directory, meter: o.Meter, intake: o.Intake, notes: o.Notes, way: w}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	harmless(w.Header())
 	answer, err := h.accept(w, r)
-	h.intake.way.answered(answer, err)
+	h.way.answered(answer, err)
 	if err != nil {
 		problem.Write(w, r, err)
 		return
@@ -56,16 +77,16 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (answer, error)
 		w.Header().Set("Allow", http.MethodPost)
 		return answer{}, hub.Errorf(hub.MethodNotAllowed, "webhooks are posted")
 	}
-	body, release, err := h.intake.bodies.read(w, r, *ep.Tenant.Limits.BodyBytes) // these bytes are verified, stored and shown; nobody re-encodes them
+	body, release, err := h.way.bodies.read(w, r, *ep.Tenant.Limits.BodyBytes) // these bytes are verified, stored and shown; nobody re-encodes them
 	if err != nil {
 		return answer{}, err
 	}
 	defer release()
-	began, arrived := time.Now(), h.now()
-	h.intake.way.received.Inc()
-	defer h.intake.way.done(began)
+	began, arrived := time.Now(), h.way.now()
+	h.way.received.Inc()
+	defer h.way.done(began)
 	ep, verdict, err := h.verify(ctx, ep, r, body, arrived)
-	h.intake.way.verified(verdict, err, time.Since(began))
+	h.way.verified(verdict, err, time.Since(began))
 	if err != nil {
 		return answer{}, err
 	}

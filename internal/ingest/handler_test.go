@@ -63,7 +63,9 @@ func openQuietDoor(t *testing.T) *door {
 	intake := ingest.StartCountedIntake(t, d.metrics, d.keeper, db.Pipeline.InsertEvents)
 	usage := meter.New(meter.Options{Pipeline: db.Pipeline, Log: log})
 	mux := http.NewServeMux()
-	mux.Handle("/in/{token}", ingest.NewHandler(tenants, usage, intake, d.notebook, time.Now))
+	mux.Handle("/in/{token}", ingest.NewHandler(ingest.HandlerOptions{
+		Directory: tenants, Meter: usage, Intake: intake, Notes: d.notebook, Metrics: d.metrics, Now: time.Now,
+	}))
 	d.Server = httptest.NewServer(mux)
 	t.Cleanup(d.Close)
 	t.Cleanup(func() { d.settle(t) })

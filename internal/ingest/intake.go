@@ -33,8 +33,6 @@ type IntakeOptions struct {
 // An Intake commits events: callers each wait for their own receipt while one transaction serves many.
 type Intake struct {
 	group   *groupcommit.Group[hub.Event, hub.Receipt]
-	bodies  bodies     // what is being read for it
-	way     wayMetrics // of the webhooks that are on their way to it
 	metrics intakeMetrics
 	keeper  *secret.Keeper
 	log     *slog.Logger
@@ -74,7 +72,6 @@ func NewIntake(o IntakeOptions) *Intake {
 		return receipts, err
 	})
 	i.metrics = newIntakeMetrics(o.Metrics, i.group.Waiting, i.group.WaitingBytes)
-	i.way = newWayMetrics(o.Metrics, i.bodies.heldBytes)
 	return i
 }
 

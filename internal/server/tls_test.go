@@ -156,6 +156,10 @@ func TestCertificate_IsReadAgain(t *testing.T) {
 	check(t, os.Chtimes(pair.key, began, began.Add(2*time.Hour)))
 	now = now.Add(time.Minute)
 	serves("when the key alone is a newer file", 4)
+	now = now.Add(time.Minute)
+	serves("while nothing changes", 4)
+	pair.write(t, 5, began.Add(3*time.Hour))
+	serves("just after a look that found nothing", 4)
 }
 
 func TestStart_WithoutACertificate(t *testing.T) {
