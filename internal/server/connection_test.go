@@ -72,7 +72,7 @@ func TestBounds(t *testing.T) {
 				t.Fatal("the client's own buffer cannot be bounded")
 			}
 			if secured {
-				conn = tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}) //nolint:gosec // Go's own least version
+				conn = tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"})
 			}
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 			if n := <-taken; n > 1<<20 {

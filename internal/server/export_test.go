@@ -21,7 +21,7 @@ func LoadCertificate(certFile, keyFile string, log *slog.Logger, now func() time
 const Linger = linger
 
 // NewDrain is a drain that lingers so long.
-func NewDrain(linger time.Duration) *drain { //nolint:revive // for a test to use, not to name
+func NewDrain(linger time.Duration) *drain {
 	d := newDrain()
 	d.until = time.Now().Add(linger)
 	return d

@@ -109,7 +109,7 @@ func TestTLS(t *testing.T) {
 	if plain.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP: %d, want 400", plain.StatusCode)
 	}
-	old := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}} //nolint:gosec // to be refused
+	old := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}}
 	if conn, err := old.DialContext(t.Context(), "tcp", s.Addr().String()); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 is spoken")
