@@ -4,14 +4,22 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/server"
 	"github.com/tributary-hub/tributary/internal/store"
+	"github.com/tributary-hub/tributary/internal/worker"
 )
+
+// RiverConfig is how jobs are worked, and stopTimeout what they have to end in.
+func RiverConfig(w *worker.Worker) (config *river.Config, stopTime time.Duration) {
+	return riverConfig("test", w, slog.New(slog.DiscardHandler)), stopTimeout
+}
 
 // Quieted is what River logs to.
 func Quieted(behind slog.Handler) slog.Handler { return quieted{behind} }

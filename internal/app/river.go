@@ -15,10 +15,19 @@ import (
 	"github.com/tributary-hub/tributary/internal/worker"
 )
 
-// newRiver makes the client that works jobs. Its id is the node's. The reindexer is off, since it needs ownership;
-// completed jobs are kept minutes; River's own rescue is only the net below the nodes' beat.
+// newRiver makes the client that works jobs.
 func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger) (*river.Client[pgx.Tx], error) {
-	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+	client, err := river.NewClient(riverpgxv5.New(pool), riverConfig(id, w, log))
+	if err != nil {
+		return nil, fmt.Errorf("prepare River: %w", err)
+	}
+	return client, nil
+}
+
+// riverConfig is how jobs are worked. The client's id is the node's. The reindexer is off, since it needs ownership;
+// completed jobs are kept minutes; River's own rescue is only the net below the nodes' beat.
+func riverConfig(id string, w *worker.Worker, log *slog.Logger) *river.Config {
+	return &river.Config{
 		ID:                          id,
 		Schema:                      store.RiverSchema,
 		Logger:                      slog.New(quieted{log.Handler()}),
@@ -33,11 +42,7 @@ func newRiver(pool *pgxpool.Pool, id string, w *worker.Worker, log *slog.Logger)
 		CancelledJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: 24 * time.Hour,
 		ReindexerSchedule:           river.NeverSchedule(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("prepare River: %w", err)
 	}
-	return client, nil
 }
 
 // quieted takes all but errors down to debug: River speaks of its own affairs, such as who leads its maintenance, in

@@ -7,9 +7,24 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/app"
+	"github.com/tributary-hub/tributary/internal/worker"
 )
+
+// A job that goes on when the process ends is told to end while there is time left to write that down, and none is
+// taken for lost while it may still be worked.
+func TestRiver_Times(t *testing.T) {
+	t.Parallel()
+	c, stopTime := app.RiverConfig(worker.New(worker.Options{Metrics: prometheus.NewRegistry()}))
+	if c.SoftStopTimeout > stopTime/2 {
+		t.Errorf("jobs are told to end after %s, and the process has %s", c.SoftStopTimeout, stopTime)
+	}
+	if c.RescueStuckJobsAfter < 2*c.JobTimeout {
+		t.Errorf("jobs have %s, and are taken for lost after %s", c.JobTimeout, c.RescueStuckJobsAfter)
+	}
+}
 
 // On the terminal, which shows no debug, River says only what went wrong.
 func TestQuieted(t *testing.T) {
