@@ -369,7 +369,7 @@ func TestExamine_Warns(t *testing.T) { //nolint:paralleltest // the limit is the
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
 	defer func() { must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) }()
 	warnings := map[string]string{}
-	for _, f := range app.Examine(t.Context(), whole(t, storetest.New(t))) {
+	for _, f := range app.Examine(t.Context(), whole(t, storetest.New(t)), nil) {
 		if f.State == app.Warning {
 			warnings[f.Check] = f.Detail
 		}

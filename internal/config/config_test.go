@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -353,39 +352,6 @@ func TestLoad_Files(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-// A file that has no end is not read for ever, nor kept in memory.
-func TestLoad_FileWithoutEnd(t *testing.T) {
-	t.Parallel()
-	pipe := filepath.Join(t.TempDir(), "keyset")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	const much = 4 << 20
-	taken := make(chan int64)
-	go func() {
-		file, err := os.OpenFile(pipe, os.O_WRONLY, 0)
-		if err != nil {
-			t.Error(err)
-			close(taken)
-			return
-		}
-		n, _ := io.CopyN(file, neverEnding{}, much) // it fails once nobody reads any more
-		_ = file.Close()
-		taken <- n
-	}()
-	_, err := config.Load([]string{"TRIBUTARY_KEYSET_FILE=" + pipe})
-	if diff := cmp.Diff(error(config.Problems{"TRIBUTARY_KEYSET_FILE: the file is larger than 65536 bytes"}), err); diff != "" {
-		t.Error(diff)
-	}
-	if n := <-taken; n == much {
-		t.Errorf("all of %d bytes were read", n)
-	}
-}
-
-type neverEnding struct{}
-
-func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestConfig_ShowsNoSecret(t *testing.T) {
 	t.Parallel()
