@@ -216,21 +216,26 @@ func TestExamine(t *testing.T) {
 			failed: "migrations: the tables of River are older than this build needs",
 		},
 		"a role that row-level security does not hold": {
-			setting: func(c *config.Config, _ *storetest.DB) { c.RolePrefix = "check_lax" },
+			setting: func(c *config.Config, db *storetest.DB) { // a login of its own: the tests beside this one have the other
+				c.RolePrefix = "check_lax"
+				c.DatabaseURL, c.DirectDatabaseURL = secret.New(as(db.URL, "check_lax")), secret.New(as(db.URL, "check_lax"))
+			},
 			harm: func(t *testing.T, db *storetest.DB) {
 				t.Helper()
-				db.Exec(t, `DROP ROLE IF EXISTS check_lax_tenant, check_lax_pipeline, check_lax_river`) // of a run that was killed
-				db.Exec(t, `CREATE ROLE check_lax_tenant IN ROLE tributary_tenant;
+				db.Exec(t, `DROP ROLE IF EXISTS check_lax, check_lax_tenant, check_lax_pipeline, check_lax_river`) // of a run that was killed
+				db.Exec(t, `CREATE ROLE check_lax LOGIN NOINHERIT;
+					CREATE ROLE check_lax_tenant IN ROLE tributary_tenant;
 					CREATE ROLE check_lax_pipeline IN ROLE tributary_pipeline;
 					CREATE ROLE check_lax_river IN ROLE tributary_river BYPASSRLS;
-					GRANT check_lax_tenant, check_lax_pipeline, check_lax_river TO tributary_test`)
+					GRANT check_lax_tenant, check_lax_pipeline, check_lax_river TO check_lax;
+					DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO check_lax', current_database()); END $$`)
 				t.Cleanup(func() {
-					_, err := db.Owner.Exec(context.WithoutCancel(t.Context()), `DROP ROLE check_lax_tenant, check_lax_pipeline, check_lax_river`)
+					_, err := db.Owner.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY check_lax; DROP ROLE check_lax, check_lax_tenant, check_lax_pipeline, check_lax_river`)
 					must(t, err)
 				})
 			},
 			failed:  "confinement: row-level security does not hold for check_lax_river",
-			warning: "login's ways out: tributary_test may become check_lax_river",
+			warning: "login's ways out: check_lax may become check_lax_river",
 		},
 		"a database of dev": {
 			harm:   mark("dev"),
