@@ -25,8 +25,16 @@ const part = 12
 // A Finder knows values, each by a name that is none itself.
 type Finder struct {
 	windows map[int]map[string]string // of a length, to the name of the value that they are a part of
-	starts  [1 << 16]bool             // the first two bytes of a window, so that most places are passed by at a glance
+	starts  [1 << startBits]bool      // by the first bytes of a window, so that most places are passed by at a glance
 	names   map[string]bool
+}
+
+const startBits = 22
+
+// start is where the first four bytes are found in starts.
+func start(b0, b1, b2, b3 byte) uint32 {
+	const spread = 2654435761 // Knuth's
+	return (uint32(b0) | uint32(b1)<<8 | uint32(b2)<<16 | uint32(b3)<<24) * spread >> (32 - startBits)
 }
 
 // A Hit is a value that was found.
@@ -56,6 +64,7 @@ func (f *Finder) Add(t testing.TB, name, value string) {
 	texts := []string{value}
 	if isText(value) {
 		texts = spellings(value)
+		f.add(name, part, strings.ToLower(value), strings.ToUpper(value))
 	} else {
 		f.add(name, len(`\x00`)*part, strings.Trim(strconv.QuoteToASCII(value), `"`)) // each byte may take so many
 	}
@@ -63,7 +72,9 @@ func (f *Finder) Add(t testing.TB, name, value string) {
 	encoded := inBase64(texts...)
 	f.add(name, base64.StdEncoding.EncodedLen(part), encoded...)
 	f.add(name, hex.EncodedLen(part), inHex(texts...)...)
-	f.add(name, 2*base64.StdEncoding.EncodedLen(part), inHex(encoded...)...)
+	for _, text := range encoded { // as a bytea of a dump
+		f.add(name, 2*base64.StdEncoding.EncodedLen(part), hex.EncodeToString([]byte(text)))
+	}
 }
 
 // Names are the values that it knows.
@@ -77,7 +88,7 @@ func (f *Finder) add(name string, length int, texts ...string) {
 		for i := 0; i+length <= len(text); i++ {
 			window := text[i : i+length]
 			f.windows[length][window] = name
-			f.starts[int(window[0])<<8|int(window[1])] = true
+			f.starts[start(window[0], window[1], window[2], window[3])] = true
 		}
 	}
 }
@@ -96,7 +107,7 @@ func spellings(value string) []string {
 	again, _ := json.Marshal(quoted) // what could be encoded once can be so twice
 	query := url.QueryEscape(value)
 	all := []string{
-		value, strings.ToLower(value), strings.ToUpper(value), quoted, strings.Trim(string(again), `"`), strings.Trim(fmt.Sprintf("%q", value), `"`),
+		value, quoted, strings.Trim(string(again), `"`), strings.Trim(fmt.Sprintf("%q", value), `"`),
 		query, lowerEscapes(query), url.PathEscape(value), strings.ReplaceAll(value, "'", "''"),
 	}
 	slices.Sort(all)
@@ -121,7 +132,11 @@ func inBase64(texts ...string) []string {
 	for _, text := range texts {
 		for at := range 3 {
 			whole := text[at : len(text)-(len(text)-at)%3]
-			all = append(all, base64.StdEncoding.EncodeToString([]byte(whole)), base64.URLEncoding.EncodeToString([]byte(whole)))
+			std := base64.StdEncoding.EncodeToString([]byte(whole))
+			all = append(all, std)
+			if strings.ContainsAny(std, "+/") {
+				all = append(all, base64.URLEncoding.EncodeToString([]byte(whole)))
+			}
 		}
 	}
 	return all
@@ -140,7 +155,7 @@ func inHex(texts ...string) []string {
 func (f *Finder) Search(text []byte) []Hit {
 	found := map[string]Hit{}
 	for i := 0; i+part <= len(text); i++ {
-		if !f.starts[int(text[i])<<8|int(text[i+1])] {
+		if !f.starts[start(text[i], text[i+1], text[i+2], text[i+3])] {
 			continue
 		}
 		for length, windows := range f.windows {
