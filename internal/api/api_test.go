@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/api"
 	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -70,7 +70,7 @@ func newWorldOn(t *testing.T, db *storetest.DB, options ...func(*api.Options)) *
 	if w.keeper, err = secret.Open(keyset); err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
+	log := canary.Logger(t)
 	dir, err := directory.New(directory.Options{Pipeline: w.db.Pipeline, Keeper: w.keeper, Log: log, Now: w.clock.now})
 	if err != nil {
 		t.Fatal(err)

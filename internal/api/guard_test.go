@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/api"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/server"
 )
@@ -34,7 +34,7 @@ func TestGuard_BodyWithoutEnd(t *testing.T) {
 	t.Parallel()
 	var options api.Options
 	w := newWorld(t, func(o *api.Options) { options = *o })
-	public := server.New(server.Options{Name: "public", Listen: "127.0.0.1:0", Mux: api.New(options), Log: slog.New(slog.DiscardHandler)})
+	public := server.New(server.Options{Name: "public", Listen: "127.0.0.1:0", Mux: api.New(options), Log: canary.Logger(t)})
 	asked := make(chan time.Time, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { public.ServeHTTP(hasty{w, asked}, r) }))
 	t.Cleanup(s.Close)

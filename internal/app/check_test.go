@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/url"
 	"strings"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/app"
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -31,7 +31,7 @@ import (
 func newApp(t *testing.T, dev bool) *app.App {
 	t.Helper()
 	a, err := app.New(t.Context(), app.Options{
-		Config: config.Config{Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0"}, Log: slog.New(slog.DiscardHandler), Dev: dev,
+		Config: config.Config{Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0"}, Log: canary.Logger(t), Dev: dev,
 	})
 	must(t, err)
 	t.Cleanup(func() { must(t, a.Stop(context.WithoutCancel(t.Context()))) })
@@ -418,7 +418,7 @@ func TestNew_PortsTaken(t *testing.T) {
 	must(t, err)
 	defer func() { must(t, taken.Close()) }()
 	at := taken.Addr().String()
-	_, err = app.New(t.Context(), app.Options{Config: config.Config{Listen: at, OpsListen: at}, Log: slog.New(slog.DiscardHandler)})
+	_, err = app.New(t.Context(), app.Options{Config: config.Config{Listen: at, OpsListen: at}, Log: canary.Logger(t)})
 	if err == nil || !strings.Contains(err.Error(), "TRIBUTARY_OPS_LISTEN names another address") || !strings.Contains(err.Error(), "TRIBUTARY_LISTEN names another address") {
 		t.Errorf("%v; want both ports", err)
 	}
@@ -430,7 +430,7 @@ func TestStart_Refuses(t *testing.T) {
 	db := storetest.New(t)
 	mark("dev")(t, db)
 	shiftClock("10 minutes")(t, db)
-	a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler)})
+	a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: canary.Logger(t)})
 	must(t, err)
 	err = a.Start(t.Context())
 	if err == nil {
@@ -453,7 +453,7 @@ func TestStart_Begins(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			db := storetest.New(t)
-			a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler), Dev: isDev})
+			a, err := app.New(t.Context(), app.Options{Config: whole(t, db), Log: canary.Logger(t), Dev: isDev})
 			must(t, err)
 			must(t, a.Start(t.Context()))
 			t.Cleanup(func() { must(t, a.Stop(context.WithoutCancel(t.Context()))) })
@@ -553,7 +553,7 @@ func TestReadiness(t *testing.T) {
 				tt.before(t, db)
 			}
 			s, a := open(t, db, ""), newApp(t, false)
-			listener, err := backplane.NewListener(backplane.Options{URL: db.URL, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+			listener, err := backplane.NewListener(backplane.Options{URL: db.URL, Log: canary.Logger(t), Metrics: prometheus.NewRegistry()})
 			must(t, err)
 			must(t, listener.Start(ctx))
 			t.Cleanup(func() { must(t, listener.Stop(ctx)) })

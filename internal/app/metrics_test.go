@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/tributary-hub/tributary/internal/app"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
@@ -60,7 +60,7 @@ func gather(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	db := storetest.New(t)
 	ctx := context.WithoutCancel(t.Context())
-	process, err := app.New(ctx, app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler), Version: "test"})
+	process, err := app.New(ctx, app.Options{Config: whole(t, db), Log: canary.Logger(t), Version: "test"})
 	must(t, err)
 	must(t, process.Start(ctx))
 	defer func() { must(t, process.Stop(ctx)) }()

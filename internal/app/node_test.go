@@ -2,12 +2,12 @@ package app_test
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributary-hub/tributary/internal/app"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
@@ -28,7 +28,7 @@ func TestStart_RegistersItsNode(t *testing.T) {
 			roles, err := config.ParseRoles(tt.roles)
 			must(t, err)
 			c.Roles = roles
-			process, err := app.New(ctx, app.Options{Config: c, Log: slog.New(slog.DiscardHandler), Version: "test"})
+			process, err := app.New(ctx, app.Options{Config: c, Log: canary.Logger(t), Version: "test"})
 			must(t, err)
 			must(t, process.Start(ctx))
 			nodes := func() []string {

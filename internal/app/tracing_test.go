@@ -30,7 +30,7 @@ import (
 )
 
 // The canary is in every secret and in all that a request can carry. No span and no line may have it.
-const canary = "c4n4ry"
+const known = "c4n4ry"
 
 // strangers is a trace that somebody outside claims to be in.
 const strangers = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
@@ -51,17 +51,17 @@ func newSite(t *testing.T, collector string) *site {
 	t.Helper()
 	db := storetest.New(t)
 	s := &site{db: db, config: whole(t, db), tenant: db.Tenant(t), keyID: hub.NewID[hub.KeyID](), log: &lockedLog{}}
-	s.key = hub.FormatKey(strings.Repeat(canary, 6)[:32])
+	s.key = hub.FormatKey(strings.Repeat(known, 6)[:32])
 	if collector != "" {
 		endpoint, err := url.Parse(collector + "/v1/traces")
 		must(t, err)
-		s.config.Tracing = config.Tracing{Endpoint: endpoint, Headers: map[string]secret.String{"authorization": secret.New("Bearer " + canary)}, Timeout: time.Second}
+		s.config.Tracing = config.Tracing{Endpoint: endpoint, Headers: map[string]secret.String{"authorization": secret.New("Bearer " + known)}, Timeout: time.Second}
 	}
 	keeper, err := secret.Open(s.config.Keyset)
 	must(t, err)
 	stripe, _ := provider.Get("stripe")
 	s.endpoint = hub.Endpoint{
-		ID: hub.NewID[hub.EndpointID](), Name: "stripe-" + canary, Provider: "stripe", State: hub.Enabled, Mode: hub.ModeEnforce, Config: stripe.Example, Token: "token-" + canary,
+		ID: hub.NewID[hub.EndpointID](), Name: "stripe-" + known, Provider: "stripe", State: hub.Enabled, Mode: hub.ModeEnforce, Config: stripe.Example, Token: "token-" + known,
 	}
 	s.secret = stripe.NewSecret()
 	id := hub.NewID[hub.SecretID]()
@@ -73,9 +73,9 @@ func newSite(t *testing.T, collector string) *site {
 		_, err := c.CreateEndpoint(t.Context(), store.SealedEndpoint{Endpoint: s.endpoint, TokenHash: hub.HashToken(s.endpoint.Token), TokenSealed: token})
 		_, err2 := c.CreateSecret(t.Context(), store.SealedSecret{Secret: hub.Secret{ID: id, Endpoint: s.endpoint.ID, State: hub.SecretActive}, Sealed: signing})
 		_, err3 := c.CreateRoute(t.Context(), hub.Route{
-			ID: hub.NewID[hub.RouteID](), Name: "all", State: hub.Enabled, Match: "true", Channels: []string{"user:" + canary}, Type: "happened." + canary, Data: "event.body",
+			ID: hub.NewID[hub.RouteID](), Name: "all", State: hub.Enabled, Match: "true", Channels: []string{"user:" + known}, Type: "happened." + known, Data: "event.body",
 		})
-		_, err4 := c.CreateKey(t.Context(), store.HashedKey{Key: hub.Key{ID: s.keyID, Name: canary, Scopes: hub.TenantScopes()}, Hash: hub.HashToken(s.key)})
+		_, err4 := c.CreateKey(t.Context(), store.HashedKey{Key: hub.Key{ID: s.keyID, Name: known, Scopes: hub.TenantScopes()}, Hash: hub.HashToken(s.key)})
 		return errors.Join(err, err2, err3, err4, c.Audit(t.Context(), "test.prepared", "test", nil))
 	})
 	must(t, err)
@@ -104,10 +104,10 @@ func (s *site) do(t *testing.T, method, where, authorization string, header http
 	must(t, err)
 	maps.Copy(r.Header, header)
 	r.Header.Set("Traceparent", "00-"+strangers+"-01")
-	r.Header.Set("Tracestate", "vendor="+canary)
-	r.Header.Set("Baggage", "user="+canary)
-	r.Header.Set("Cookie", "c="+canary)
-	r.Header.Set("Referer", "https://"+canary+".example")
+	r.Header.Set("Tracestate", "vendor="+known)
+	r.Header.Set("Baggage", "user="+known)
+	r.Header.Set("Cookie", "c="+known)
+	r.Header.Set("Referer", "https://"+known+".example")
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
 	}
@@ -125,10 +125,10 @@ func (s *site) do(t *testing.T, method, where, authorization string, header http
 func (s *site) webhook(t *testing.T, where, id string) (event string) {
 	t.Helper()
 	stripe, _ := provider.Get("stripe")
-	body := []byte(`{"id":"evt_` + id + canary + `","type":"charge.` + canary + `","data":{"secret":"` + canary + `"}}`)
+	body := []byte(`{"id":"evt_` + id + known + `","type":"charge.` + known + `","data":{"secret":"` + known + `"}}`)
 	header, err := stripe.Sign(s.secret, body, time.Now(), provider.SignOptions{Config: s.endpoint.Config})
 	must(t, err)
-	status, answer := s.do(t, http.MethodPost, where+"/in/"+s.endpoint.Token+"?q="+canary, "Bearer "+canary, header, body)
+	status, answer := s.do(t, http.MethodPost, where+"/in/"+s.endpoint.Token+"?q="+known, "Bearer "+known, header, body)
 	if status != http.StatusOK {
 		t.Fatalf("webhook: %d %v", status, answer)
 	}
@@ -243,7 +243,7 @@ func (s *site) carriesTrace(t *testing.T, trace, event string) {
 // clean checks that neither spans nor lines have what is nobody's to see.
 func (s *site) clean(t *testing.T, collector *tracetest.Collector) {
 	t.Helper()
-	for _, forbidden := range []string{canary, s.secret} {
+	for _, forbidden := range []string{known, s.secret} {
 		if strings.Contains(collector.Text(), forbidden) {
 			t.Errorf("the spans have %q:\n%s", forbidden, collector.Text())
 		}
@@ -266,15 +266,15 @@ func TestTracing_Strangers(t *testing.T) {
 		method, path, authorization, body string
 		status                            int
 	}{
-		{"POST", "/in/" + s.endpoint.Token, "Bearer " + canary, `{"a":"` + canary + `"}`, 401},
-		{"POST", "/in/unknown-" + canary, "", canary, 404},
-		{"GET", "/v1/me?q=" + canary, "Bearer " + s.key, "", 400},
-		{"GET", "/v1/me", "Bearer trb_" + canary, "", 401},
+		{"POST", "/in/" + s.endpoint.Token, "Bearer " + known, `{"a":"` + known + `"}`, 401},
+		{"POST", "/in/unknown-" + known, "", known, 404},
+		{"GET", "/v1/me?q=" + known, "Bearer " + s.key, "", 400},
+		{"GET", "/v1/me", "Bearer trb_" + known, "", 401},
 		{"GET", "/v1/tenants/" + s.tenant.String() + "/events", "Bearer " + s.key, "", 200},
-		{"GET", "/v1/tenants/" + canary + "/events", "Bearer " + s.key, "", 404},
-		{"GET", "/stream/" + s.tenant.String() + "?channel=" + canary, "Bearer " + canary, "", 401},
-		{"GET", "/stream/" + canary, "", "", 401},
-		{"GET", "/nothing/" + canary, "", "", 404},
+		{"GET", "/v1/tenants/" + known + "/events", "Bearer " + s.key, "", 404},
+		{"GET", "/stream/" + s.tenant.String() + "?channel=" + known, "Bearer " + known, "", 401},
+		{"GET", "/stream/" + known, "", "", 401},
+		{"GET", "/nothing/" + known, "", "", 404},
 		{"GET", "/healthz", "", "", 200},
 	}
 	for _, r := range requests {

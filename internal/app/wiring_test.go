@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/app"
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
@@ -179,7 +179,7 @@ func TestStop_InOrder(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	ctx := context.WithoutCancel(t.Context())
-	process, err := app.New(ctx, app.Options{Config: whole(t, db), Log: slog.New(slog.DiscardHandler)})
+	process, err := app.New(ctx, app.Options{Config: whole(t, db), Log: canary.Logger(t)})
 	must(t, err)
 	must(t, process.Start(ctx))
 	want := []string{

@@ -1,12 +1,12 @@
 package auth_test
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/auth"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -17,7 +17,7 @@ import (
 func TestKeys_NoteTheirUse(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
-	log := slog.New(slog.DiscardHandler)
+	log := canary.Logger(t)
 	keeper := must(secret.Open(must(secret.NewKeyset())))
 	tenants := must(directory.New(directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: log}))
 	used := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)

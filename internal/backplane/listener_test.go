@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
@@ -190,7 +191,7 @@ func TestListener_CheckHears_Deaf(t *testing.T) {
 
 func TestListener_Lifecycle(t *testing.T) {
 	t.Parallel()
-	options := backplane.Options{URL: "postgres://127.0.0.1:1/nowhere", Log: slog.New(slog.DiscardHandler)}
+	options := backplane.Options{URL: "postgres://127.0.0.1:1/nowhere", Log: canary.Logger(t)}
 
 	options.Metrics = prometheus.NewRegistry()
 	never, err := backplane.NewListener(options)

@@ -38,9 +38,16 @@ type node struct {
 	said chan string // what it said from then on, when it has ended
 }
 
+func newRotation(t *testing.T) *rotation {
+	t.Helper()
+	r := &rotation{db: storetest.New(t), dir: t.TempDir()}
+	t.Cleanup(func() { wantNoSecrets(t, filepath.Join(r.dir, ".said")) })
+	return r
+}
+
 // environ is what every process has; keyset is the file's name.
 func (r *rotation) environ(keyset string) []string {
-	return append(os.Environ(), "TRIBUTARY_DATABASE_URL="+r.db.URL, "TRIBUTARY_KEYSET_FILE="+filepath.Join(r.dir, keyset),
+	return append(os.Environ(), "TRIBUTARY_LOG_LEVEL=debug", saidTo+"="+filepath.Join(r.dir, ".said"), "TRIBUTARY_DATABASE_URL="+r.db.URL, "TRIBUTARY_KEYSET_FILE="+filepath.Join(r.dir, keyset),
 		"TRIBUTARY_PUBLIC_URL=https://hub.example.com", "TRIBUTARY_LISTEN=127.0.0.1:0", "TRIBUTARY_OPS_LISTEN=127.0.0.1:0",
 		"TRIBUTARY_DATABASE_CONNECTIONS=11", "TRIBUTARY_LOG_FORMAT=json")
 }
@@ -248,7 +255,7 @@ func commands(t *testing.T) []string {
 // opens nothing.
 func TestKeyset_Rotation(t *testing.T) {
 	t.Parallel()
-	r := &rotation{db: storetest.New(t), dir: t.TempDir()}
+	r := newRotation(t)
 	page := commands(t)
 	do := func(command string) {
 		t.Helper()
@@ -339,7 +346,7 @@ func TestKeyset_Rotation(t *testing.T) {
 // Where the login is not the owner's, and where the schema is not there, it says so.
 func TestKeyset_NotTheOwner(t *testing.T) {
 	t.Parallel()
-	r := &rotation{db: storetest.New(t), dir: t.TempDir()}
+	r := newRotation(t)
 	bare := storetest.New(t, storetest.Bare())
 	for _, command := range []string{"tributary keyset new > keyset", "tributary keyset rotate > rotated"} {
 		if _, said, err := r.run(t, command); err != nil {

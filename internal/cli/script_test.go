@@ -1,13 +1,18 @@
 package cli_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -16,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/cli"
 	"github.com/tributary-hub/tributary/internal/dev"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -30,9 +36,31 @@ func TestMain(m *testing.M) {
 func tributary() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	said, err := os.OpenFile(os.Getenv(saidTo), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
 	os.Exit(cli.Run(ctx, cli.Env{
-		Args: os.Args, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: "v1.2.3",
+		Args: os.Args, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: io.MultiWriter(os.Stderr, said), Version: "v1.2.3",
 	}))
+}
+
+// saidTo names the file that keeps what all commands of a script say on stderr.
+const saidTo = "SCRIPT_STDERR"
+
+// wantNoSecrets looks through what commands have said, with their logs at debug: nothing there looks like a secret, nor like
+// one that only the log's net has hidden.
+func wantNoSecrets(t *testing.T, file string) {
+	t.Helper()
+	said, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a script may have none
+		t.Error(err)
+	}
+	for line := range bytes.Lines(said) {
+		if found := canary.Suspects(line); len(found) > 0 || bytes.Contains(line, []byte("REDACTED")) {
+			t.Errorf("a command says what looks like a secret, %q: %s", found, line)
+		}
+	}
 }
 
 func TestScripts(t *testing.T) {
@@ -42,6 +70,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TRIBUTARY_OPS_LISTEN", "127.0.0.1:0")
+			env.Setenv("TRIBUTARY_LOG_LEVEL", "debug")
+			said := filepath.Join(env.WorkDir, ".said")
+			env.Setenv(saidTo, said)
+			env.Defer(func() { wantNoSecrets(t, said) })
 			env.Setenv("TRIBUTARY_POSTGRES", os.Getenv("TRIBUTARY_POSTGRES"))
 			env.Setenv("PG_BINDIR", os.Getenv("PG_BINDIR"))
 			return nil

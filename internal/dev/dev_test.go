@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/dev"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -253,7 +254,7 @@ func TestRun_Addresses(t *testing.T) {
 			if tt.ops != "" {
 				c.OpsListen = tt.ops
 			}
-			err := dev.Run(t.Context(), dev.Options{Config: c, Listen: tt.listen, Hosts: tt.hosts, Log: slog.New(slog.DiscardHandler), Out: t.Output()})
+			err := dev.Run(t.Context(), dev.Options{Config: c, Listen: tt.listen, Hosts: tt.hosts, Log: canary.Logger(t), Out: t.Output()})
 			if err == nil || !strings.Contains(err.Error(), tt.want) || (hub.CodeOf(err) == hub.Invalid) != tt.usage {
 				t.Errorf("%v; want %q, of usage: %v", err, tt.want, tt.usage)
 			}
@@ -271,7 +272,7 @@ func TestRun_LeavesNothingBehind(t *testing.T) {
 		t.Helper()
 		c := environment(dir, "")
 		c.Postgres = "brew" // no such source: it fails when everything else is there
-		if err := dev.Run(t.Context(), dev.Options{Config: c, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler), Out: t.Output()}); err == nil {
+		if err := dev.Run(t.Context(), dev.Options{Config: c, Listen: "127.0.0.1:0", Log: canary.Logger(t), Out: t.Output()}); err == nil {
 			t.Fatal("it started")
 		}
 	}
@@ -393,7 +394,7 @@ func start(t *testing.T, c config.Config, listen string, hosts ...string) *runni
 		defer close(h.done)
 		h.err = dev.Run(ctx, dev.Options{
 			Config: c, Listen: listen, Hosts: hosts,
-			Log: slog.New(slog.NewTextHandler(&log, nil)), Out: io.MultiWriter(&h.out, onWrite(sync.OnceFunc(func() { close(said) }))),
+			Log: canary.Logger(t, slog.NewTextHandler(&log, nil)), Out: io.MultiWriter(&h.out, onWrite(sync.OnceFunc(func() { close(said) }))),
 		})
 	}()
 	t.Cleanup(func() {
@@ -445,7 +446,7 @@ func said(t *testing.T, h *running, name string) string {
 
 func refused(t *testing.T, c config.Config, listen, want string) {
 	t.Helper()
-	err := dev.Run(t.Context(), dev.Options{Config: c, Listen: listen, Log: slog.New(slog.DiscardHandler), Out: t.Output()})
+	err := dev.Run(t.Context(), dev.Options{Config: c, Listen: listen, Log: canary.Logger(t), Out: t.Output()})
 	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "topsecret") {
 		t.Errorf("%v; want a refusal that says %q", err, want)
 	}

@@ -3,12 +3,12 @@ package directory_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -51,7 +51,7 @@ func newTown(t *testing.T, changes ...func(*directory.Options)) *town {
 	keeper, err := secret.Open(keyset)
 	must(t, err)
 	w := &town{DB: db, keeper: keeper, clock: &clock{now: time.Now()}, tenant: db.Tenant(t)}
-	o := directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: slog.New(slog.DiscardHandler), Now: w.clock.Now}
+	o := directory.Options{Pipeline: db.Pipeline, Keeper: keeper, Log: canary.Logger(t), Now: w.clock.Now}
 	for _, change := range changes {
 		change(&o)
 	}

@@ -2,10 +2,10 @@ package directory_test
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -48,7 +48,7 @@ func TestForget_Failover(t *testing.T) {
 	must(t, err)
 	standing := time.Now() // no memory of what is absent runs out
 	d, err := directory.New(directory.Options{
-		Pipeline: s.Pipeline, Keeper: keeper, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return standing },
+		Pipeline: s.Pipeline, Keeper: keeper, Log: canary.Logger(t), Now: func() time.Time { return standing },
 	})
 	must(t, err)
 	s.Pipeline.OnEpoch(func(string) { d.Forget() })

@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tributary-hub/tributary/internal/canary"
 )
 
 // buildDir is where this test process keeps its binary.
@@ -84,6 +86,7 @@ func newHub(t *testing.T) *hub {
 	h := &hub{dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0", out: &lockedBuffer{}}
 	t.Cleanup(func() {
 		h.terminate(t)
+		wantNoSecrets(t, h.out.tail(1<<30))
 		if t.Failed() {
 			t.Logf("the hub said:\n%s", h.out.tail(8000))
 		}
@@ -101,7 +104,7 @@ func (h *hub) start(t *testing.T) {
 	_ = os.Remove(filepath.Join(h.dir, "dev.json")) // rewritten at each start: its return says that the hub serves
 	h.cmd = exec.Command(path, "dev", "--listen", h.listen, "--data-dir", h.dir)
 	h.cmd.Stdout, h.cmd.Stderr = h.out, h.out
-	h.cmd.Env = append(append(os.Environ(), "TRIBUTARY_OPS_LISTEN=127.0.0.1:0"), h.env...)
+	h.cmd.Env = append(append(os.Environ(), "TRIBUTARY_OPS_LISTEN=127.0.0.1:0", "TRIBUTARY_LOG_LEVEL=debug"), h.env...)
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := h.cmd.Start(); err != nil {
 		t.Fatalf("start the hub: %v", err)
@@ -190,6 +193,20 @@ func (h *hub) terminate(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Error("the hub did not end within 30 s of SIGTERM")
 		h.kill()
+	}
+}
+
+// wantNoSecrets looks through the log of a process, which it has at debug: nothing there looks like a secret, nor like one
+// that only the log's net has hidden. What else dev prints is for whoever started it.
+func wantNoSecrets(t *testing.T, said string) {
+	t.Helper()
+	for line := range strings.Lines(said) {
+		if !strings.HasPrefix(line, `{"time":`) {
+			continue
+		}
+		if found := canary.Suspects([]byte(line)); len(found) > 0 || strings.Contains(line, "REDACTED") {
+			t.Errorf("the log has what looks like a secret, %q: %s", found, line)
+		}
 	}
 }
 

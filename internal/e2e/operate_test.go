@@ -98,7 +98,7 @@ func newOperator(t *testing.T, postgres *localpg.Server, database string) *opera
 		t.Fatalf("prepare: %v\n%s", err, out)
 	}
 	o.environ = append(o.environ, "TRIBUTARY_DATABASE_URL="+asLogin(t, owner, "hub"), "TRIBUTARY_KEYSET_FILE="+filepath.Join(o.dir, "keyset"),
-		"TRIBUTARY_PUBLIC_URL=https://hub.example.com")
+		"TRIBUTARY_PUBLIC_URL=https://hub.example.com", "TRIBUTARY_LOG_LEVEL=debug")
 	return o
 }
 
@@ -163,6 +163,17 @@ func (o *operator) stop(t *testing.T) {
 		}
 		return true
 	})
+	logs, err := filepath.Glob(filepath.Join(o.dir, "*.log"))
+	if err != nil || len(logs) == 0 {
+		t.Errorf("logs: %v, %v", logs, err)
+	}
+	for _, log := range logs {
+		said, err := os.ReadFile(log)
+		if err != nil {
+			t.Error(err)
+		}
+		wantNoSecrets(t, string(said))
+	}
 }
 
 // asLogin is the URL with another user in it.

@@ -3,7 +3,6 @@ package feed_test
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/frame"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -79,7 +79,7 @@ func TestFailover_OneConnectionAtATime(t *testing.T) {
 	gate := storetest.NewGate(t, histories[0].Cluster)
 	s := gate.Store(t)
 	f := feed.New(feed.Options{
-		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Store: s.Pipeline, Readers: 8, PageMessages: 3, Poll: 5 * time.Millisecond,
+		Log: canary.Logger(t), Metrics: prometheus.NewRegistry(), Store: s.Pipeline, Readers: 8, PageMessages: 3, Poll: 5 * time.Millisecond,
 		Epoch: func(ctx context.Context) (hub.Epoch, error) {
 			epoch, err := s.Pipeline.Epoch(ctx)
 			return hub.Epoch(epoch), err

@@ -3,7 +3,6 @@ package feed_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/hub"
 )
@@ -87,7 +87,7 @@ func TestReaders_FailureDoubtsEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
 		f := feed.New(feed.Options{
-			Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+			Log: canary.Logger(t), Metrics: prometheus.NewRegistry(),
 			Epoch: func(context.Context) (hub.Epoch, error) {
 				asked.Add(1)
 				return "aaaa", nil
@@ -120,7 +120,7 @@ func TestReaders_FailureDoubtsEpoch(t *testing.T) {
 func TestReaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := feed.New(feed.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Readers: 2, Timeout: time.Second})
+		f := feed.New(feed.Options{Log: canary.Logger(t), Metrics: prometheus.NewRegistry(), Readers: 2, Timeout: time.Second})
 		reading, done := make(chan struct{}, 5), make(chan struct{})
 		errs := make(chan error, 5)
 		for range 4 {
@@ -163,7 +163,7 @@ func TestReaders_Scans(t *testing.T) {
 	t.Parallel()
 	for readers, want := range map[int]int{1: 1, 2: 1, 4: 2, 5: 2} {
 		synctest.Test(t, func(t *testing.T) {
-			f := feed.New(feed.Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Readers: readers})
+			f := feed.New(feed.Options{Log: canary.Logger(t), Metrics: prometheus.NewRegistry(), Readers: readers})
 			done := make(chan struct{})
 			var scans, reads atomic.Int64
 			var all sync.WaitGroup

@@ -17,6 +17,7 @@ import (
 	"github.com/tmaxmax/go-sse"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/frame"
 	"github.com/tributary-hub/tributary/internal/hub"
@@ -59,7 +60,7 @@ func start(t testing.TB, listening bool, adjust func(*feed.Options)) *rig {
 	stop(t, r.Stop)
 	if listening {
 		l, err := backplane.NewListener(backplane.Options{
-			URL: r.db.URL, Log: slog.New(slog.DiscardHandler), Metrics: r.registry, OnWake: r.Wake, OnConnect: r.Reconnected,
+			URL: r.db.URL, Log: canary.Logger(t), Metrics: r.registry, OnWake: r.Wake, OnConnect: r.Reconnected,
 		})
 		if err != nil {
 			t.Fatal(err)

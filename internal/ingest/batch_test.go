@@ -2,7 +2,6 @@ package ingest_test
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/ingest"
 )
@@ -38,7 +38,7 @@ func (p *press) insert(_ context.Context, events []hub.Event) ([]hub.Receipt, er
 // The errors come once all are answered.
 func (p *press) commitTogether(t *testing.T, events []hub.Event) <-chan error {
 	t.Helper()
-	intake := ingest.NewIntake(ingest.IntakeOptions{Insert: p.insert, Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+	intake := ingest.NewIntake(ingest.IntakeOptions{Insert: p.insert, Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: canary.Logger(t)})
 	answers := make(chan error, len(events))
 	for _, e := range events {
 		go func() {

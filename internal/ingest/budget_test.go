@@ -2,11 +2,11 @@ package ingest_test
 
 import (
 	"bytes"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/ingest"
 	"github.com/tributary-hub/tributary/internal/server"
@@ -22,7 +22,7 @@ func TestBodies_Bounds(t *testing.T) {
 	var err error
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { got, release, err = bodies.Read(w, r, 1<<20) })
-	s := server.New(server.Options{Name: "public", Mux: mux, Log: slog.New(slog.DiscardHandler)})
+	s := server.New(server.Options{Name: "public", Mux: mux, Log: canary.Logger(t)})
 	large, small := make([]byte, 1<<20), bytes.Repeat([]byte("x"), 30<<10)
 	post := func(from string, body []byte) hub.Code {
 		t.Helper()

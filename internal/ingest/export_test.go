@@ -2,12 +2,12 @@ package ingest
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/secret"
 )
 
@@ -28,7 +28,7 @@ func StartIntake(t *testing.T, keeper *secret.Keeper, insert InsertFunc) *Intake
 // StartCountedIntake is StartIntake with its metrics on that registry.
 func StartCountedIntake(t *testing.T, metrics prometheus.Registerer, keeper *secret.Keeper, insert InsertFunc) *Intake {
 	t.Helper()
-	i := NewIntake(IntakeOptions{Insert: insert, Keeper: keeper, Metrics: metrics, Log: slog.New(slog.DiscardHandler)})
+	i := NewIntake(IntakeOptions{Insert: insert, Keeper: keeper, Metrics: metrics, Log: canary.Logger(t)})
 	if err := i.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

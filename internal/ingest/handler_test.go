@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/ingest"
@@ -51,7 +51,7 @@ func openQuietDoor(t *testing.T) *door {
 	t.Helper()
 	db := storetest.New(t)
 	d := &door{db: db, keeper: newKeeper(t), tenant: db.Tenant(t), metrics: prometheus.NewRegistry()}
-	log := slog.New(slog.DiscardHandler)
+	log := canary.Logger(t)
 	tenants, err := directory.New(directory.Options{Pipeline: db.Pipeline, Keeper: d.keeper, Log: log})
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/ingest"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -215,7 +216,7 @@ func TestCommit_FaultsOfOurs(t *testing.T) {
 			t.Parallel()
 			var log bytes.Buffer
 			intake := ingest.NewIntake(ingest.IntakeOptions{
-				Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: canary.Logger(t, slog.NewTextHandler(&log, nil)),
 				Insert: func(context.Context, []hub.Event) ([]hub.Receipt, error) { return nil, c.fault },
 			})
 			if err := intake.Start(t.Context()); err != nil {
@@ -266,7 +267,7 @@ func TestCommit_Panics(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	intake := ingest.NewIntake(ingest.IntakeOptions{
-		Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Keeper: newKeeper(t), Metrics: prometheus.NewRegistry(), Log: canary.Logger(t, slog.NewTextHandler(&log, nil)),
 		Insert: func(context.Context, []hub.Event) ([]hub.Receipt, error) { panic("4111 1111 1111 1111") },
 	})
 	if err := intake.Start(t.Context()); err != nil {
@@ -290,7 +291,7 @@ func TestCommit_NothingIsSealed(t *testing.T) {
 	keeper := newKeeper(t)
 	keeper.SealUntil(time.Now().Add(-time.Second))
 	intake := ingest.NewIntake(ingest.IntakeOptions{
-		Keeper: keeper, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Keeper: keeper, Metrics: prometheus.NewRegistry(), Log: canary.Logger(t, slog.NewTextHandler(&log, nil)),
 		Insert: func(context.Context, []hub.Event) ([]hub.Receipt, error) { return nil, errors.New("it was inserted") },
 	})
 	if err := intake.Start(t.Context()); err != nil {

@@ -3,12 +3,12 @@ package meter_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/meter"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -17,7 +17,7 @@ import (
 func TestAdmitWebhook(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	m := meter.New(meter.Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	m := meter.New(meter.Options{Log: canary.Logger(t), Now: func() time.Time { return now }})
 	tenant := hub.NewID[hub.TenantID]()
 	limits := hub.Limits{WebhooksPerSecond: new(2), WebhooksBurst: new(3)}
 
@@ -55,7 +55,7 @@ func TestRollup(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	tenant := db.Tenant(t)
-	m := meter.New(meter.Options{Pipeline: db.Pipeline, Log: slog.New(slog.DiscardHandler), Interval: time.Hour})
+	m := meter.New(meter.Options{Pipeline: db.Pipeline, Log: canary.Logger(t), Interval: time.Hour})
 	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestRollup_OpenStream(t *testing.T) {
 	db := storetest.New(t)
 	tenant := db.Tenant(t)
 	now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
-	m := meter.New(meter.Options{Pipeline: db.Pipeline, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	m := meter.New(meter.Options{Pipeline: db.Pipeline, Log: canary.Logger(t), Now: func() time.Time { return now }})
 	defer m.Connected(tenant).Close()
 	for range 3 {
 		if err := m.Flush(t.Context()); err != nil {
@@ -111,7 +111,7 @@ func TestRollup_DatabaseAway(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	tenant := db.Tenant(t)
-	m := meter.New(meter.Options{Pipeline: db.Pipeline, Log: slog.New(slog.DiscardHandler), Interval: time.Hour})
+	m := meter.New(meter.Options{Pipeline: db.Pipeline, Log: canary.Logger(t), Interval: time.Hour})
 	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/publish"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -17,7 +18,7 @@ import (
 
 func startAppender(t *testing.T, db *storetest.DB) *publish.Appender {
 	t.Helper()
-	a := publish.NewAppender(publish.Options{Append: db.Pipeline.Append, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+	a := publish.NewAppender(publish.Options{Append: db.Pipeline.Append, Metrics: prometheus.NewRegistry(), Log: canary.Logger(t)})
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestAppend_Panics(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	a := publish.NewAppender(publish.Options{
-		Metrics: prometheus.NewRegistry(), Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Metrics: prometheus.NewRegistry(), Log: canary.Logger(t, slog.NewTextHandler(&log, nil)),
 		Append: func(context.Context, []hub.Unit) ([]hub.Placed, error) { panic("4111 1111 1111 1111") },
 	})
 	if err := a.Start(t.Context()); err != nil {

@@ -2,7 +2,6 @@ package publish_test
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/publish"
 )
@@ -38,7 +38,7 @@ func (p *press) append(_ context.Context, units []hub.Unit) ([]hub.Placed, error
 // The errors come once all are answered.
 func (p *press) appendTogether(t *testing.T, units []hub.Unit) <-chan error {
 	t.Helper()
-	a := publish.NewAppender(publish.Options{Append: p.append, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+	a := publish.NewAppender(publish.Options{Append: p.append, Metrics: prometheus.NewRegistry(), Log: canary.Logger(t)})
 	answers := make(chan error, len(units))
 	for _, u := range units {
 		go func() {

@@ -3,11 +3,11 @@ package publish_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/publish"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -19,7 +19,7 @@ func TestMetrics(t *testing.T) {
 	db, registry := storetest.New(t), prometheus.NewRegistry()
 	refused := errors.New("refused")
 	fails := false
-	a := publish.NewAppender(publish.Options{Metrics: registry, Log: slog.New(slog.DiscardHandler), Append: func(ctx context.Context, units []hub.Unit) ([]hub.Placed, error) {
+	a := publish.NewAppender(publish.Options{Metrics: registry, Log: canary.Logger(t), Append: func(ctx context.Context, units []hub.Unit) ([]hub.Placed, error) {
 		if fails {
 			return nil, refused
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +24,7 @@ import (
 	"github.com/tmaxmax/go-sse"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/feed"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/meter"
@@ -60,7 +60,7 @@ type options struct {
 func start(t testing.TB, adjust func(*options)) *rig {
 	t.Helper()
 	r := &rig{db: storetest.New(t), registry: prometheus.NewRegistry()}
-	discard := slog.New(slog.DiscardHandler)
+	discard := canary.Logger(t)
 	var o options
 	o.Options = feed.Options{
 		Log: discard, Metrics: r.registry, Store: r.db.Pipeline,

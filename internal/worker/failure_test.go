@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/job"
 	"github.com/tributary-hub/tributary/internal/store"
@@ -226,7 +227,7 @@ func TestRouteEvent_Panics(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var log page
-			s := openShop(t, tt.change, func(o *worker.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+			s := openShop(t, tt.change, func(o *worker.Options) { o.Log = canary.Logger(t, slog.NewTextHandler(&log, nil)) })
 			e := s.accept(t, `{"card":"4111 1111 1111 1111"}`)
 			s.Exec(t, `UPDATE tributary_river.river_job SET max_attempts = 1`)
 			s.work(t)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -27,14 +28,15 @@ func newNode(t *testing.T, works string, since time.Duration, mine bool) (*store
 	pool, err := store.OpenRiver(context.WithoutCancel(t.Context()), db.URL, "", 2)
 	must(t, err)
 	t.Cleanup(pool.Close)
-	o := nodeOptions(db)
+	o := nodeOptions(t, db)
 	o.River, o.Mine = pool, mine
 	return db, worker.NewNode(o)
 }
 
-func nodeOptions(db *storetest.DB) worker.NodeOptions {
+func nodeOptions(t *testing.T, db *storetest.DB) worker.NodeOptions {
+	t.Helper()
 	return worker.NodeOptions{
-		Pipeline: db.Pipeline, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Pipeline: db.Pipeline, Log: canary.Logger(t), Metrics: prometheus.NewRegistry(),
 		Failed: make(chan error, 1), Counted: func(time.Time) {},
 		Self: store.Node{ID: "self", Roles: []string{"worker"}, Version: "test", Keyset: store.Keyset{Keys: []uint32{1}, Primary: 1, Proof: []byte("proof")}},
 	}
@@ -86,8 +88,8 @@ func TestNode_TellsOnce(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	var log bytes.Buffer
-	o := nodeOptions(db)
-	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	o := nodeOptions(t, db)
+	o.Log = canary.Logger(t, slog.NewTextHandler(&log, nil))
 	node := worker.NewNode(o)
 	missed, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -44,7 +44,7 @@ func TestNode_ComesBack(t *testing.T) {
 			t.Run(how+", "+name, func(t *testing.T) {
 				t.Parallel()
 				db := storetest.New(t)
-				node := worker.NewNode(nodeOptions(db))
+				node := worker.NewNode(nodeOptions(t, db))
 				for range 3 {
 					must(t, node.Beat(t.Context()))
 				}
@@ -76,7 +76,7 @@ func TestNode_ComesBack(t *testing.T) {
 func TestNode_EndsWhereItIsRefused(t *testing.T) {
 	t.Parallel()
 	db, failed := storetest.New(t), make(chan error, 1)
-	o := nodeOptions(db)
+	o := nodeOptions(t, db)
 	o.Failed = failed
 	node := worker.NewNode(o)
 	node.Hurry(10 * time.Millisecond)
@@ -105,7 +105,7 @@ func TestNode_CountedUntil(t *testing.T) {
 	cancel()
 	db := storetest.New(t)
 	var until time.Time
-	o := nodeOptions(db)
+	o := nodeOptions(t, db)
 	o.Counted = func(t time.Time) { until = t }
 	node := worker.NewNode(o)
 	told := func(want bool, when string) {

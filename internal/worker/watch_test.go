@@ -2,13 +2,13 @@ package worker_test
 
 import (
 	"context"
-	"log/slog"
 	"math"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -32,7 +32,7 @@ func TestWatch(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	store.Measure(registry, s, river)
 	watch := worker.NewWatch(worker.WatchOptions{
-		Pipeline: s.Pipeline, River: river, Log: slog.New(slog.DiscardHandler), Metrics: registry, Interval: 20 * time.Millisecond,
+		Pipeline: s.Pipeline, River: river, Log: canary.Logger(t), Metrics: registry, Interval: 20 * time.Millisecond,
 	})
 	if n := storetest.Metric(t, registry, "tributary_nodes"); !math.IsNaN(n) {
 		t.Errorf("%v nodes before anybody looked", n)

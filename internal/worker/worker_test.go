@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/job"
@@ -36,7 +36,7 @@ func openShop(t *testing.T, changes ...func(*worker.Options)) *shop {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	db := storetest.New(t)
-	log := slog.New(slog.DiscardHandler)
+	log := canary.Logger(t)
 	metrics := prometheus.NewRegistry()
 	keyset, err := secret.NewKeyset()
 	must(t, err)
