@@ -22,7 +22,9 @@ func RiverConfig(w *worker.Worker) (config *river.Config, stopTime time.Duration
 }
 
 // Quieted is what River logs to.
-func Quieted(behind slog.Handler) slog.Handler { return quieted{behind} }
+func Quieted(behind slog.Handler, now func() time.Time) slog.Handler {
+	return quieted{behind, newTold(now)}
+}
 
 // Readiness is what must hold for the process to be sent requests.
 func (a *App) Readiness(db *store.Store, keeper *secret.Keeper, l *backplane.Listener) []server.Check {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,7 +31,7 @@ func riverConfig(id string, w *worker.Worker, log *slog.Logger) *river.Config {
 	return &river.Config{
 		ID:                          id,
 		Schema:                      store.RiverSchema,
-		Logger:                      slog.New(quieted{log.Handler()}),
+		Logger:                      slog.New(quieted{log.Handler(), newTold(time.Now)}),
 		Queues:                      worker.Queues(),
 		Workers:                     w.Workers(),
 		PeriodicJobs:                worker.Periodic(),
@@ -46,33 +47,68 @@ func riverConfig(id string, w *worker.Worker, log *slog.Logger) *river.Config {
 }
 
 // quieted takes all but errors down to debug: River speaks of its own affairs, such as who leads its maintenance, in
-// words that tell an operator nothing.
-type quieted struct{ slog.Handler }
+// words that tell an operator nothing. Of errors it passes each on once a minute: while Postgres is away River says so
+// with every look for jobs, twenty times a second. What is said of one job is always passed on.
+type quieted struct {
+	slog.Handler
 
-func lowered(level slog.Level) slog.Level {
-	if level < slog.LevelError {
-		return min(level, slog.LevelDebug)
-	}
-	return level
+	told *told
 }
 
-// Enabled asks the handler behind for the level that it will get.
+// Enabled asks the handler behind for the lowest level that a record may get.
 func (h quieted) Enabled(ctx context.Context, level slog.Level) bool {
-	return h.Handler.Enabled(ctx, lowered(level))
+	if level < slog.LevelError {
+		level = min(level, slog.LevelDebug)
+	}
+	return h.Handler.Enabled(ctx, level)
 }
 
 // Handle passes the record on at that level.
 func (h quieted) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = lowered(r.Level)
+	if r.Level < slog.LevelError || !ofOneJob(r) && !h.told.isDue(r.Message) {
+		r.Level = min(r.Level, slog.LevelDebug)
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
 	return h.Handler.Handle(ctx, r)
+}
+
+func ofOneJob(r slog.Record) (of bool) {
+	r.Attrs(func(a slog.Attr) bool {
+		of = of || a.Key == "job_id"
+		return !of
+	})
+	return of
 }
 
 // WithAttrs stays quieted: River gives each of its services a logger of its own.
 func (h quieted) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return quieted{h.Handler.WithAttrs(attrs)}
+	return quieted{h.Handler.WithAttrs(attrs), h.told}
 }
 
 // WithGroup stays quieted.
 func (h quieted) WithGroup(name string) slog.Handler {
-	return quieted{h.Handler.WithGroup(name)}
+	return quieted{h.Handler.WithGroup(name), h.told}
+}
+
+// told remembers when each of River's texts, which are constants, was last passed on.
+type told struct {
+	now func() time.Time
+
+	mu sync.Mutex // guards at
+	at map[string]time.Time
+}
+
+func newTold(now func() time.Time) *told { return &told{now: now, at: map[string]time.Time{}} }
+
+func (t *told) isDue(text string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	if last, ok := t.at[text]; ok && now.Sub(last) < time.Minute {
+		return false
+	}
+	t.at[text] = now
+	return true
 }

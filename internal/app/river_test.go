@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,17 +27,23 @@ func TestRiver_Times(t *testing.T) {
 	}
 }
 
-// On the terminal, which shows no debug, River says only what went wrong.
+// On the terminal, which shows no debug, River says only what went wrong, and that once a minute, but for jobs.
 func TestQuieted(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		level slog.Level // of the handler behind
 		want  []string
 	}{
-		{slog.LevelInfo, []string{"level=ERROR msg=failed"}},
-		{slog.LevelDebug, []string{"level=DEBUG msg=counted", `level=DEBUG msg="stepping down" service=elector`, "level=ERROR msg=failed"}},
+		{slog.LevelInfo, []string{
+			"level=ERROR msg=failed", "level=ERROR msg=other service=elector", "level=ERROR msg=failed job_id=1", "level=ERROR msg=failed job_id=2", "level=ERROR msg=failed",
+		}},
+		{slog.LevelDebug, []string{
+			"level=DEBUG msg=counted", `level=DEBUG msg="stepping down" service=elector`, "level=ERROR msg=failed", "level=DEBUG msg=failed service=elector",
+			"level=ERROR msg=other service=elector", "level=ERROR msg=failed job_id=1", "level=ERROR msg=failed job_id=2", "level=ERROR msg=failed",
+		}},
 	} {
 		var out bytes.Buffer
+		now := time.Now()
 		log := slog.New(app.Quieted(slog.NewTextHandler(&out, &slog.HandlerOptions{
 			Level: c.level,
 			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -45,9 +52,16 @@ func TestQuieted(t *testing.T) {
 				}
 				return a
 			},
-		})))
+		}), func() time.Time { return now }))
 		log.Info("counted")
-		log.With("service", "elector").Warn("stepping down")
+		elector := log.With("service", "elector")
+		elector.Warn("stepping down")
+		log.Error("failed")
+		elector.Error("failed")
+		elector.Error("other")
+		log.Error("failed", "job_id", 1)
+		log.Error("failed", "job_id", 2)
+		now = now.Add(time.Minute)
 		log.Error("failed")
 		if diff := cmp.Diff(c.want, strings.Split(strings.TrimSpace(out.String()), "\n")); diff != "" {
 			t.Errorf("%s: %s", c.level, diff)

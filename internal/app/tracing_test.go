@@ -49,7 +49,11 @@ type site struct {
 
 func newSite(t *testing.T, collector string) *site {
 	t.Helper()
-	db := storetest.New(t)
+	return newSiteOn(t, storetest.New(t), collector)
+}
+
+func newSiteOn(t *testing.T, db *storetest.DB, collector string) *site {
+	t.Helper()
 	s := &site{db: db, config: whole(t, db), tenant: db.Tenant(t), keyID: hub.NewID[hub.KeyID](), log: &lockedLog{}}
 	s.key = hub.FormatKey(strings.Repeat(known, 6)[:32])
 	if collector != "" {

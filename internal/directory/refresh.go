@@ -90,8 +90,7 @@ func (d *Directory) Changed(ctx context.Context, tenant hub.TenantID, version in
 		return
 	}
 	if _, err := d.load(ctx, tenant); err != nil && hub.CodeOf(err) != hub.NotFound {
-		d.o.Log.WarnContext(ctx, "changed tenant not loaded", "tenant", tenant, "error", err)
-		d.Look()
+		d.Look() // it goes on until it succeeds, and says so
 	}
 }
 

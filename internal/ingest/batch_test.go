@@ -4,8 +4,10 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -122,6 +124,35 @@ func TestIntake_TriesAgainAlone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While Postgres hangs each webhook is refused within 8 s of its commit's beginning, however many wait before it; what
+// waited is not tried after.
+func TestIntake_PostgresHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tried := atomic.Int64{}
+		intake := ingest.StartIntake(t, newKeeper(t), func(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
+			tried.Add(int64(len(events)))
+			<-ctx.Done()
+			return nil, hub.Errorf(hub.Unavailable, "the database does not answer")
+		})
+		began := time.Now()
+		var asking sync.WaitGroup
+		events := eventsOf(hub.NewID[hub.TenantID](), 3000, nil)
+		for _, e := range events {
+			asking.Go(func() {
+				_, err := intake.Commit(t.Context(), e)
+				if took := time.Since(began); hub.CodeOf(err) != hub.Unavailable || took > 8*time.Second {
+					t.Errorf("%v after %s", err, took)
+				}
+			})
+		}
+		asking.Wait()
+		if n := tried.Load(); n >= int64(len(events)) {
+			t.Errorf("all %d were tried: the test no longer fits", n)
+		}
+	})
 }
 
 // One insert carries at most 8 MiB, bodies that are sealed included.

@@ -45,19 +45,23 @@ const (
 	flushBytes  = 8 << 20
 	queueEvents = 8192
 	queueBytes  = 128 << 20
+
+	flushTime  = 5 * time.Second // of one transaction
+	commitTime = 8 * time.Second // of one webhook's, with the wait for its turn: then it is 503, and may have been committed
 )
 
 // NewIntake makes an Intake; it serves nobody before Start.
 func NewIntake(o IntakeOptions) *Intake {
 	i := &Intake{keeper: o.Keeper, log: o.Log}
 	i.group = groupcommit.New(groupcommit.Options[hub.Event]{
-		MaxItems:   flushEvents,
-		MaxBytes:   flushBytes,
-		Queue:      queueEvents,
-		QueueBytes: queueBytes,
-		Size:       func(e hub.Event) int { return 512 + len(e.Body) + len(e.SealedBody) },
-		Turn:       func(e hub.Event) [16]byte { return e.Tenant },
-		Alone:      func(err error) bool { return !store.IsOurs(err) }, // a lost connection may have committed, and another will not help
+		MaxItems:     flushEvents,
+		MaxBytes:     flushBytes,
+		Queue:        queueEvents,
+		QueueBytes:   queueBytes,
+		FlushTimeout: flushTime,
+		Size:         func(e hub.Event) int { return 512 + len(e.Body) + len(e.SealedBody) },
+		Turn:         func(e hub.Event) [16]byte { return e.Tenant },
+		Alone:        func(err error) bool { return !store.IsOurs(err) }, // a lost connection may have committed, and another will not help
 		Panicked: func(ctx context.Context, p *groupcommit.PanicError) {
 			o.Log.ErrorContext(ctx, "committing panicked", "error", p, "stack", string(p.Stack))
 		},
@@ -97,14 +101,19 @@ func (i *Intake) commit(ctx context.Context, e hub.Event) (hub.Receipt, error) {
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the event's credentials cannot be sealed")
 	}
 	began := time.Now()
+	asked := ctx
+	ctx, cancel := context.WithTimeout(ctx, commitTime)
+	defer cancel()
 	receipt, err := i.group.Do(ctx, e)
 	switch {
 	case errors.Is(err, groupcommit.ErrFull):
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "too many webhooks wait to be committed")
 	case errors.Is(err, groupcommit.ErrStopped):
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the hub is stopping")
-	case err != nil && ctx.Err() != nil:
+	case err != nil && asked.Err() != nil:
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the sender left before the commit")
+	case err != nil && ctx.Err() != nil:
+		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the webhook was not committed in time")
 	case err != nil: // whatever it is, the sender is not at fault, and the flush has logged it
 		return hub.Receipt{}, hub.Errorf(hub.Unavailable, "the webhook could not be committed")
 	}

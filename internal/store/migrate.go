@@ -56,7 +56,7 @@ func Migrate(ctx context.Context, o MigrateOptions) error {
 
 func migrateFrom(ctx context.Context, o MigrateOptions, files fs.FS, tries int) error {
 	patience := map[string]string{"lock_timeout": strconv.FormatInt(lockPatience.Milliseconds(), 10)}
-	pool, err := openPool(ctx, o.URL, "tributary migrate", 4, patience, nil)
+	pool, err := openPool(ctx, o.URL, "tributary migrate", 4, patience, limits{}, nil)
 	if err != nil {
 		return err
 	}

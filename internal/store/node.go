@@ -110,7 +110,7 @@ type River struct{ pool *pgxpool.Pool }
 
 // OpenRiver connects lazily, past any transaction pooler: River listens.
 func OpenRiver(ctx context.Context, url, rolePrefix string, size int32) (*River, error) {
-	pool, err := openPool(ctx, url, "tributary river", size, map[string]string{"role": RolesOf(rolePrefix).River}, nil)
+	pool, err := openPool(ctx, url, "tributary river", size, sessionSettings(RolesOf(rolePrefix).River), limits{choreTime}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open River's pool: %w", err)
 	}

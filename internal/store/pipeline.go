@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,24 +25,25 @@ type Pipeline struct {
 
 // pipelineSettings make plans independent of a table's age: a day's partition is planned while it is empty.
 func pipelineSettings(roles Roles) map[string]string {
-	return map[string]string{
-		"role":             roles.Pipeline,
+	settings := sessionSettings(roles.Pipeline)
+	maps.Copy(settings, map[string]string{
 		"enable_seqscan":   "off",
 		"enable_hashjoin":  "off",
 		"enable_mergejoin": "off",
 		"jit":              "off",
 		"plan_cache_mode":  "force_generic_plan",
-	}
+	})
+	return settings
 }
 
 func openPipeline(ctx context.Context, o Options, roles Roles) (*Pipeline, error) {
 	var p Pipeline
 	var err error
-	p.pool, err = openPool(ctx, o.DirectURL, o.Application, orDefault(o.Pipeline, 10), pipelineSettings(roles), &p.history)
+	p.pool, err = openPool(ctx, o.DirectURL, o.Application, orDefault(o.Pipeline, 10), pipelineSettings(roles), limits{choreTime}, &p.history)
 	if err != nil {
 		return nil, fmt.Errorf("open pipeline pool: %w", err)
 	}
-	p.lookup, err = openPool(ctx, o.DirectURL, o.Application, 2, pipelineSettings(roles), &p.history)
+	p.lookup, err = openPool(ctx, o.DirectURL, o.Application, 2, pipelineSettings(roles), limits{choreTime}, &p.history)
 	if err != nil {
 		p.pool.Close()
 		return nil, fmt.Errorf("open lookup pool: %w", err)
@@ -64,5 +66,7 @@ func (p *Pipeline) close() {
 
 // Ping says whether Postgres answers.
 func (p *Pipeline) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, acquireTime+pingTime) // a ping is no statement
+	defer cancel()
 	return failure(p.pool.Ping(ctx))
 }

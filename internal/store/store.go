@@ -42,7 +42,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.DirectURL = o.URL
 	}
 	roles := RolesOf(o.RolePrefix)
-	tenant, err := openPool(ctx, o.URL, o.Application, orDefault(o.Tenant, 6), nil, nil)
+	tenant, err := openPool(ctx, o.URL, o.Application, orDefault(o.Tenant, 6), nil, limits{statementTime}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open tenant pool: %w", err)
 	}
@@ -66,11 +66,9 @@ func (s *Store) Close() {
 	s.Pipeline.close()
 }
 
-// connectTime bounds the making of a connection, and the questions that it is asked before it is used.
-const connectTime = 5 * time.Second
-
-// openPool makes a pool whose connections have these parameters and read the same history, where one is given.
-func openPool(ctx context.Context, url, application string, size int32, params map[string]string, h *history) (*pgxpool.Pool, error) {
+// openPool makes a pool whose connections have these parameters and limits, and read the same history, where
+// one is given.
+func openPool(ctx context.Context, url, application string, size int32, params map[string]string, l limits, h *history) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it, password and all
@@ -78,7 +76,9 @@ func openPool(ctx context.Context, url, application string, size int32, params m
 	config.MaxConns = size
 	config.MinIdleConns = 1
 	config.MaxConnIdleTime = 5 * time.Minute
-	config.ConnConfig.ConnectTimeout = connectTime
+	l.apply(config)
+	r := &reset{}
+	config.ShouldPing, config.BeforeClose = r.suspects, r.closed
 	if h != nil {
 		config.AfterConnect, config.PrepareConn = h.opened, h.usable
 	}
@@ -92,6 +92,7 @@ func openPool(ctx context.Context, url, application string, size int32, params m
 	if err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
 	}
+	r.pool.Store(pool)
 	return pool, nil
 }
 

@@ -25,9 +25,15 @@ func (s *Store) InTenant(ctx context.Context, tenant hub.TenantID, fn func(*Tx) 
 }
 
 func (s *Store) within(ctx context.Context, tenant hub.TenantID, fn func(pgx.Tx) error) error {
-	// One round trip: the setting is an id and a role's name, nothing that somebody could write.
-	begin := fmt.Sprintf(`BEGIN; SELECT set_config('role', '%s', true), set_config('tributary.tenant', '%s', true)`, s.roles.Tenant, tenant.UUID())
+	// One round trip: the settings are an id and a role's name, nothing that somebody could write. A server in recovery
+	// is treated as away: it cannot be made to write, and says so.
+	begin := fmt.Sprintf(`BEGIN; SELECT CASE WHEN pg_is_in_recovery() THEN set_config('transaction_read_only', 'off', true) END,
+		set_config('role', '%s', true), set_config('tributary.tenant', '%s', true), set_config('idle_in_transaction_session_timeout', '%s', true)`,
+		s.roles.Tenant, tenant.UUID(), leftOpen)
 	tx, err := s.tenant.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+	if is := code(err); is == "25001" || is == "0A000" {
+		err = unavailable(err)
+	}
 	if err != nil {
 		return fmt.Errorf("enter tenant: %w", failure(err))
 	}

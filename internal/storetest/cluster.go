@@ -37,11 +37,11 @@ func NewCluster(t testing.TB) *Cluster {
 	if err := c.pg.CreateDatabase(ctx, hubDatabase); err != nil {
 		t.Fatal(err)
 	}
-	c.Exec(t, `CREATE ROLE `+login+` LOGIN NOINHERIT`)
-	if err := store.Migrate(ctx, store.MigrateOptions{URL: c.OwnerURL(), Login: login, Log: slog.New(slog.DiscardHandler)}); err != nil {
+	c.Exec(t, `CREATE ROLE `+Login+` LOGIN NOINHERIT`)
+	if err := store.Migrate(ctx, store.MigrateOptions{URL: c.OwnerURL(), Login: Login, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
-	c.Exec(t, `GRANT CONNECT ON DATABASE `+hubDatabase+` TO `+login)
+	c.Exec(t, `GRANT CONNECT ON DATABASE `+hubDatabase+` TO `+Login)
 	c.Exec(t, madePartitions)
 	return c
 }
@@ -65,7 +65,7 @@ func openFolder(t testing.TB) string {
 }
 
 // URL is that of the login.
-func (c *Cluster) URL() string { return withUser(c.OwnerURL(), login) }
+func (c *Cluster) URL() string { return withUser(c.OwnerURL(), Login) }
 
 // OwnerURL is that of the owner, a superuser.
 func (c *Cluster) OwnerURL() string { return c.pg.URL(hubDatabase) }

@@ -119,5 +119,5 @@ func (db *DB) Kill(t testing.TB, most int) int {
 	t.Helper()
 	return Value[int](t, db, `
 		SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
-		 WHERE datname = current_database() AND usename = $1 ORDER BY state = 'active' DESC, random() LIMIT $2) victim`, login, most)
+		 WHERE datname = current_database() AND usename = $1 ORDER BY state = 'active' DESC, random() LIMIT $2) victim`, Login, most)
 }

@@ -35,7 +35,7 @@ func NewGate(t testing.TB, to *Cluster) *Gate {
 	t.Helper()
 	g := &Gate{to: to}
 	g.thaw = sync.NewCond(&g.mu)
-	g.URL = "postgres://" + login + "@" + relay(t, g.dial, g.serve) + "/" + hubDatabase + "?sslmode=disable"
+	g.URL = "postgres://" + Login + "@" + relay(t, g.dial, g.serve) + "/" + hubDatabase + "?sslmode=disable"
 	t.Cleanup(func() { // before the relay, which waits for what is held
 		g.CutAll()
 		g.Thaw()

@@ -25,8 +25,8 @@ import (
 	"github.com/tributary-hub/tributary/migrations"
 )
 
-// login is what the store connects as: a member of the three roles and nothing else.
-const login = "tributary_test"
+// Login is what the store connects as: a member of the three roles and nothing else.
+const Login = "tributary_test"
 
 // A DB is one test's database and the store on it.
 type DB struct {
@@ -86,7 +86,7 @@ func New(t testing.TB, opts ...Option) *DB {
 		}
 	})
 	db := &DB{OwnerURL: server.pg.URL(name)}
-	db.URL = withUser(db.OwnerURL, login)
+	db.URL = withUser(db.OwnerURL, Login)
 	db.Owner = connect(t, db.OwnerURL)
 	db.Store, err = store.Open(ctx, store.Options{URL: db.URL, Tenant: 4, Pipeline: 6})
 	if err != nil {
@@ -170,7 +170,7 @@ func (c *cluster) clean(ctx context.Context) error {
 				return fmt.Errorf("drop %s: %w", name, err)
 			}
 		}
-		_, err = conn.Exec(ctx, `DO $$ BEGIN CREATE ROLE `+login+` LOGIN NOINHERIT; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
+		_, err = conn.Exec(ctx, `DO $$ BEGIN CREATE ROLE `+Login+` LOGIN NOINHERIT; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
 		return err
 	})
 }
@@ -193,7 +193,7 @@ func (c *cluster) template(ctx context.Context) (string, error) {
 			_, err = conn.Exec(ctx, `CREATE DATABASE making`)
 		}
 		if err == nil {
-			err = store.Migrate(ctx, store.MigrateOptions{URL: c.pg.URL("making"), Login: login, Log: slog.New(slog.DiscardHandler)})
+			err = store.Migrate(ctx, store.MigrateOptions{URL: c.pg.URL("making"), Login: Login, Log: slog.New(slog.DiscardHandler)})
 		}
 		if err == nil {
 			_, err = conn.Exec(ctx, `ALTER DATABASE making RENAME TO `+name)
@@ -233,7 +233,7 @@ func (c *cluster) createICU(ctx context.Context, locale string) (string, error) 
 		return "", err
 	}
 	c.mu.Lock() // the template's migration grants roles to the same login
-	err = store.Migrate(ctx, store.MigrateOptions{URL: c.pg.URL(name), Login: login, Log: slog.New(slog.DiscardHandler)})
+	err = store.Migrate(ctx, store.MigrateOptions{URL: c.pg.URL(name), Login: Login, Log: slog.New(slog.DiscardHandler)})
 	c.mu.Unlock()
 	if err != nil {
 		return "", err
@@ -249,7 +249,7 @@ func (c *cluster) prepare(ctx context.Context, name string) error {
 	}
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, `
-		GRANT CONNECT ON DATABASE `+name+` TO `+login+`;
+		GRANT CONNECT ON DATABASE `+name+` TO `+Login+`;
 		`+madePartitions)
 	return err
 }
