@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/tributary-hub/tributary/internal/secret"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )

@@ -21,56 +21,61 @@ import (
 // longer than an idle one, and nothing may take for ever.
 const (
 	answerBound   = 20 * time.Second // of any request: acquire and statement take 9 s at most
-	recoveryBound = 60 * time.Second // from its end until all goes on
+	recoveryBound = 2 * time.Minute  // from its end until all goes on
 )
+
+// A scene is where an outage happens.
+type scene struct {
+	t       *testing.T
+	cluster *storetest.Cluster
+	gate    *storetest.Gate // before it
+}
 
 // An outage is one way for Postgres to be away.
 type outage struct {
-	begin, end func(*testing.T, *storetest.Cluster, *storetest.Gate)
+	begin, end func(scene)
 	reads      bool // what only reads goes on
 }
 
 func outages() map[string]outage {
-	type c = storetest.Cluster
-	type g = storetest.Gate
 	return map[string]outage{
 		"stopped": {
-			begin: func(t *testing.T, c *c, _ *g) { c.Stop(t) },
-			end:   func(t *testing.T, c *c, _ *g) { c.Start(t) },
+			begin: func(s scene) { s.cluster.Stop(s.t) },
+			end:   func(s scene) { s.cluster.Start(s.t) },
 		},
 		"killed": {
-			begin: func(t *testing.T, c *c, _ *g) { c.Kill(t) },
-			end:   func(t *testing.T, c *c, _ *g) { c.Start(t) },
+			begin: func(s scene) { s.cluster.Kill(s.t) },
+			end:   func(s scene) { s.cluster.Start(s.t) },
 		},
 		"hung, and goes on": { // a machine that stands still
-			begin: func(_ *testing.T, _ *c, g *g) { g.Freeze() },
-			end:   func(_ *testing.T, _ *c, g *g) { g.Thaw() },
+			begin: func(s scene) { s.gate.Freeze() },
+			end:   func(s scene) { s.gate.Thaw() },
 		},
 		"hung, and its connections are lost": { // a firewall that forgot them: nobody is told
-			begin: func(_ *testing.T, _ *c, g *g) { g.Lose(); g.Freeze() },
-			end:   func(_ *testing.T, _ *c, g *g) { g.Thaw() },
+			begin: func(s scene) { s.gate.Lose(); s.gate.Freeze() },
+			end:   func(s scene) { s.gate.Thaw() },
 		},
 		"a server in recovery answers in its place": {
-			begin: func(t *testing.T, c *c, g *g) { g.Lead(c.Standby(t)); g.CutAll() },
-			end:   func(_ *testing.T, c *c, g *g) { g.Lead(c); g.CutAll() },
+			begin: func(s scene) { s.gate.Lead(s.cluster.Standby(s.t)); s.gate.CutAll() },
+			end:   func(s scene) { s.gate.Lead(s.cluster); s.gate.CutAll() },
 		},
 		"read-only": { // a primary that was demoted
-			begin: func(t *testing.T, c *c, _ *g) {
-				c.Exec(t, `ALTER SYSTEM SET default_transaction_read_only = on`)
-				c.Exec(t, `SELECT pg_reload_conf()`)
+			begin: func(s scene) {
+				s.cluster.Exec(s.t, `ALTER SYSTEM SET default_transaction_read_only = on`)
+				s.cluster.Exec(s.t, `SELECT pg_reload_conf()`)
 			},
-			end: func(t *testing.T, c *c, _ *g) {
-				c.Exec(t, `ALTER SYSTEM RESET default_transaction_read_only`)
-				c.Exec(t, `SELECT pg_reload_conf()`)
+			end: func(s scene) {
+				s.cluster.Exec(s.t, `ALTER SYSTEM RESET default_transaction_read_only`)
+				s.cluster.Exec(s.t, `SELECT pg_reload_conf()`)
 			},
 			reads: true,
 		},
 		"out of connections": {
-			begin: func(t *testing.T, c *c, g *g) {
-				c.Exec(t, `ALTER ROLE `+storetest.Login+` CONNECTION LIMIT 0`)
-				g.CutAll()
+			begin: func(s scene) {
+				s.cluster.Exec(s.t, `ALTER ROLE `+storetest.Login+` CONNECTION LIMIT 0`)
+				s.gate.CutAll()
 			},
-			end: func(t *testing.T, c *c, _ *g) { c.Exec(t, `ALTER ROLE `+storetest.Login+` CONNECTION LIMIT -1`) },
+			end: func(s scene) { s.cluster.Exec(s.t, `ALTER ROLE `+storetest.Login+` CONNECTION LIMIT -1`) },
 		},
 	}
 }
@@ -92,7 +97,7 @@ func TestOutage(t *testing.T) {
 			load := s.load(t, where)
 
 			load.await(t, "answers before the outage", func(r results) bool { return r.since(time.Time{}).with("in", 200) >= 20 && heard.count() >= 10 })
-			tt.begin(t, cluster, gate)
+			tt.begin(scene{t, cluster, gate})
 			began := time.Now()
 			heard.awaitPing(t, began)
 			load.await(t, "answers amid the outage", func(r results) bool {
@@ -100,7 +105,7 @@ func TestOutage(t *testing.T) {
 				return r.with("in", 503) >= 3 && r.of("read") >= 3 && r.of("write") >= 1 && r.of("stream") >= 1
 			})
 			ended := time.Now()
-			tt.end(t, cluster, gate)
+			tt.end(scene{t, cluster, gate})
 			back := time.Now()
 			for _, what := range []string{"in", "read", "write", "stream"} {
 				load.await(t, what+" after the outage", func(r results) bool { return r.since(back).with(what, 200) >= 3 })
@@ -179,6 +184,7 @@ func (r results) filter(keep func(result) bool) (kept results) {
 func (r results) since(at time.Time) results {
 	return r.filter(func(r result) bool { return r.began.After(at) })
 }
+
 func (r results) until(at time.Time) results {
 	return r.filter(func(r result) bool { return r.began.Add(r.took).Before(at) })
 }

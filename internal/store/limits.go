@@ -28,9 +28,6 @@ const (
 // way holds its locks until then.
 const leftOpen = "15s"
 
-// keepAlive finds within 19 s that nobody is there any more at the other end of a connection that only waits.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3}
-
 // sessionSettings are those of a direct connection: its role, and what lets Postgres find out for its part that nobody
 // is there any more. A pooler would refuse them at connect.
 func sessionSettings(role string) map[string]string {
@@ -46,7 +43,10 @@ func sessionSettings(role string) map[string]string {
 // apply sets them for a pool's connections.
 func (l limits) apply(config *pgxpool.Config) {
 	config.ConnConfig.ConnectTimeout = connectTime
-	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
+	// Found within 19 s: that nobody is there any more at the other end of a connection that only waits.
+	config.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3,
+	}}).DialContext
 	config.ConnConfig.Tracer = l
 }
 

@@ -25,6 +25,7 @@ const hubDatabase = "hub"
 // yesterday until tomorrow.
 type Cluster struct {
 	dir string
+	url string // of the owner; the same after each start
 	pg  *localpg.Server
 }
 
@@ -68,7 +69,7 @@ func openFolder(t testing.TB) string {
 func (c *Cluster) URL() string { return withUser(c.OwnerURL(), Login) }
 
 // OwnerURL is that of the owner, a superuser.
-func (c *Cluster) OwnerURL() string { return c.pg.URL(hubDatabase) }
+func (c *Cluster) OwnerURL() string { return c.url }
 
 // DB is the store on it, past everything, and the fixtures.
 func (c *Cluster) DB(t testing.TB) *DB {
@@ -104,7 +105,9 @@ func (c *Cluster) Start(t testing.TB) {
 			t.Error(err)
 		}
 	})
-	c.pg = pg
+	if c.pg = pg; c.url == "" {
+		c.url = pg.URL(hubDatabase)
+	}
 }
 
 // Stop shuts it down as an operator does, which ends every connection.
