@@ -28,7 +28,7 @@ func TestFailover(t *testing.T) {
 	first.Exec(t, `SELECT pg_reload_conf()`)
 	_, where := s.start(t, "one", "")
 	heard := s.follow(t, where)
-	known := s.webhook(t, where, "known")
+	early := s.webhook(t, where, "known")
 	load := s.load(t, where)
 	load.await(t, "answers before", func(r results) bool { return r.with("in", 200) >= 20 && heard.count() >= 10 })
 
@@ -41,8 +41,8 @@ func TestFailover(t *testing.T) {
 	for _, what := range []string{"in", "read", "write", "stream"} {
 		load.await(t, what+" after the promotion", func(r results) bool { return r.since(back).with(what, 200) >= 10 })
 	}
-	if again := s.webhook(t, where, "known"); again != known {
-		t.Errorf("a webhook that came again is %s, and was %s", again, known)
+	if again := s.webhook(t, where, "known"); again != early {
+		t.Errorf("a webhook that came again is %s, and was %s", again, early)
 	}
 	load.stop()
 	after := load.results().since(back)
@@ -69,7 +69,7 @@ func TestFailover(t *testing.T) {
 	}
 
 	acknowledged := load.results().acknowledged()
-	acknowledged[known] = true
+	acknowledged[early] = true
 	db := second.DB(t)
 	await(t, "every job to be worked", func() bool {
 		return storetest.Value[bool](t, db, `SELECT NOT EXISTS (SELECT FROM tributary.events e WHERE NOT EXISTS (SELECT FROM tributary.outcomes o WHERE o.event_id = e.id))`)
