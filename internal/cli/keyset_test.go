@@ -65,9 +65,10 @@ func (r *rotation) serve(t *testing.T, keyset string) (*node, string) {
 		var line struct{ Msg, Listen string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
 			n.url = "http://" + line.Listen
+			whole := n.said // of this process: the node may be another by then
 			go func() {
 				rest, _ := io.ReadAll(stderr)
-				n.said <- string(rest)
+				whole <- string(rest)
 			}()
 			t.Cleanup(func() { n.stop(t) })
 			return n, ""

@@ -55,6 +55,10 @@ func (k *Keeper) Seal(p Purpose, plaintext []byte, parts ...[]byte) ([]byte, err
 	if until := k.until.Load(); until != nil && !k.now().Before(*until) {
 		return nil, hub.Errorf(hub.Unavailable, "the process must be heard of again before it seals a %s", p)
 	}
+	return k.seal(p, plaintext, parts)
+}
+
+func (k *Keeper) seal(p Purpose, plaintext []byte, parts [][]byte) ([]byte, error) {
 	sealed, err := k.aead.Encrypt(plaintext, associatedData(p, parts))
 	if err != nil {
 		return nil, hub.Errorf(hub.Internal, "seal %s failed", p)
@@ -74,7 +78,7 @@ func (k *Keeper) Open(p Purpose, sealed []byte, parts ...[]byte) ([]byte, error)
 
 // SealText is Seal for what travels as text, such as the cursor of a list: base64url without padding.
 func (k *Keeper) SealText(p Purpose, plaintext []byte, parts ...[]byte) (string, error) {
-	sealed, err := k.Seal(p, plaintext, parts...)
+	sealed, err := k.seal(p, plaintext, parts) // at any time: it is stored nowhere
 	if err != nil {
 		return "", err
 	}
