@@ -30,7 +30,7 @@ build: ## bin/tributary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tributary ./cmd/tributary
 
 # Where CI is set the race detector is on, and a skipped test is a failure: there nothing may be missing. A fuzz
-# target that skips a seed only says that it is no valid input.
+# target that skips a seed only says that it is no valid input. The API is tested once more, through a pooler.
 .PHONY: test
 test: ## all tests; what this machine lacks (npm, Chromium) skips with a sentence
 ifeq ($(CI),)
@@ -39,6 +39,7 @@ else
 	@report=$$(mktemp) && trap 'rm -f "$$report"' EXIT; status=0; \
 	$(TOOL) gotestsum --format standard-quiet --jsonfile "$$report" -- \
 		-race -count=1 -timeout=20m $(TESTFLAGS) ./... || status=$$?; \
+	TRIBUTARY_TEST_POOLER=pgbouncer $(TOOL) gotestsum --format standard-quiet -- -race -count=1 -timeout=20m $(TESTFLAGS) ./internal/api || status=$$?; \
 	skipped=$$(sed -n 's/.*"Action":"skip".*"Package":"\([^"]*\)","Test":"\([^"]*\)".*/  \1 \2/p' "$$report" | { grep -v ' Fuzz' || true; }); \
 	if [ -n "$$skipped" ]; then printf 'skipped, which CI does not accept:\n%s\n' "$$skipped" >&2; status=1; fi; \
 	exit $$status

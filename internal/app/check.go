@@ -77,6 +77,10 @@ func checks() []check {
 			remedy: "TRIBUTARY_DATABASE_URL, and TRIBUTARY_DIRECT_DATABASE_URL where that is set, name the database with the hub's login: a primary of Postgres 15 or newer",
 		},
 		{
+			name: "direct connection", needs: []string{"server"}, run: checkDirect,
+			remedy: "name the way past the transaction pooler in TRIBUTARY_DIRECT_DATABASE_URL: what listens, works jobs and reads the log needs a session of its own",
+		},
+		{
 			name: "durability", needs: []string{"server"}, run: checkDurability,
 			remedy: "take synchronous_commit = off back, in postgresql.conf, ALTER SYSTEM, ALTER DATABASE or ALTER ROLE: with it a crash of Postgres loses webhooks that were acknowledged",
 		},
@@ -97,8 +101,12 @@ func checks() []check {
 			remedy: "the owner of the schema runs `tributary migrate up --login NAME`, with the login's name: it makes the roles and grants them",
 		},
 		{
-			name: "database", needs: []string{"roles"}, run: pinged, probe: ping,
+			name: "database", needs: []string{"roles", "direct connection"}, run: pinged, probe: ping,
 			remedy: "see that the login can connect (pg_hba.conf, connection limits), and that any pooler passes SET ROLE in TRIBUTARY_DIRECT_DATABASE_URL",
+		},
+		{
+			name: "pooler", needs: []string{"database"}, run: checkPooler,
+			remedy: "add default_query_exec_mode=exec to the query of TRIBUTARY_DATABASE_URL, or use PgBouncer 1.21 or newer with its max_prepared_statements above 0",
 		},
 		{
 			name: "migrations", needs: []string{"database"}, run: checkMigrations, probe: probeMigrations,

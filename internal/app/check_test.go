@@ -316,6 +316,43 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// A PgBouncer in transaction mode may stand before the tenants' connections, where the URL says that it knows no
+// prepared statements, and never before the others.
+func TestExamine_Pooler(t *testing.T) {
+	t.Parallel()
+	pooler := storetest.NewPooler(t, 4)
+	const exec = "&default_query_exec_mode=exec"
+	for name, tt := range map[string]struct {
+		tenants, direct func(url string) string
+		failed          string // as in TestExamine
+	}{
+		"before the tenants' alone":            {tenants: func(url string) string { return pooler.URL(url) + exec }},
+		"before them, and nobody told the hub": {tenants: pooler.URL, failed: "pooler: there is a pooler in between that does not know prepared statements"},
+		"before all": {
+			tenants: func(url string) string { return pooler.URL(url) + exec }, direct: func(url string) string { return pooler.URL(url) + exec },
+			failed: "direct connection: a session of it has now one connection to Postgres and now another",
+		},
+		"before all, and nobody told the hub": {tenants: pooler.URL, direct: pooler.URL, failed: "direct connection: a session of it has now one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := storetest.New(t)
+			c := whole(t, db)
+			c.DatabaseURL = secret.New(tt.tenants(db.URL))
+			if tt.direct != nil {
+				c.DirectDatabaseURL = secret.New(tt.direct(db.URL))
+			}
+			var failed []string
+			for _, f := range app.Examine(t.Context(), c, nil) {
+				if f.State == app.Failed {
+					failed = append(failed, f.Check+": "+f.Detail)
+				}
+			}
+			begins(t, "failed", failed, tt.failed)
+		})
+	}
+}
+
 // deaf passes all that client and server say, but no notification: what a pooler in transaction mode does.
 func deaf(client, backend net.Conn) {
 	between(client, backend, func() {

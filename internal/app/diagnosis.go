@@ -154,6 +154,12 @@ func checkRoles(_ context.Context, s *subject) (string, error) {
 	return "", nil
 }
 
+func checkDirect(ctx context.Context, s *subject) (string, error) {
+	return "", store.CheckDirect(ctx, s.config.DirectDatabaseURL.Reveal())
+}
+
+func checkPooler(ctx context.Context, s *subject) (string, error) { return "", s.db.CheckPooler(ctx) }
+
 func ping(ctx context.Context, s *subject) error { return s.db.Pipeline.Ping(ctx) }
 
 // pinged reaches the database as each of the three roles.

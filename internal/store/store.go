@@ -77,6 +77,7 @@ func openPool(ctx context.Context, url, application string, size int32, params m
 	config.MinIdleConns = 1
 	config.MaxConnIdleTime = 5 * time.Minute
 	l.apply(config)
+	config.ConnConfig.DefaultQueryExecMode = execMode(config.ConnConfig.DefaultQueryExecMode)
 	r := &reset{}
 	config.ShouldPing, config.BeforeClose = r.suspects, r.closed
 	if h != nil {
@@ -94,6 +95,16 @@ func openPool(ctx context.Context, url, application string, size int32, params m
 	}
 	r.pool.Store(pool)
 	return pool, nil
+}
+
+// execMode is how statements are sent where the URL says how. Who asks for exec, or for the simple protocol, asks that
+// none be prepared by a name, which a pooler may not know. But in these modes the driver does not know what a statement
+// takes and guesses it from Go's types, wrongly for an id or a JSON column; so it asks once and remembers.
+func execMode(asked pgx.QueryExecMode) pgx.QueryExecMode {
+	if asked == pgx.QueryExecModeCacheStatement {
+		return asked
+	}
+	return pgx.QueryExecModeCacheDescribe
 }
 
 func orDefault(n, other int32) int32 {

@@ -40,6 +40,7 @@ func SurveyDatabase(ctx context.Context, url, rolePrefix string) (Survey, error)
 		return Survey{}, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it
 	}
 	config.RuntimeParams["application_name"] = "tributary check"
+	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // where it passes a pooler by mistake, another check says so
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return Survey{}, unreached(err, config)

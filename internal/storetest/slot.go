@@ -21,13 +21,13 @@ const slots = 64
 
 // start runs a Postgres for this test process, which ends with it. Its folder is one of a few in the temporary
 // folder, kept for the next run: initdb and the migrated template are paid for once.
-func start(ctx context.Context) (*localpg.Server, *os.File, error) {
+func start(ctx context.Context) (pg *localpg.Server, dir string, lock *os.File, err error) {
 	base := filepath.Join(os.TempDir(), "tributary-test-"+os.Getenv(source)+strconv.Itoa(os.Getuid()))
-	dir, lock, err := takeSlot(base)
+	dir, lock, err = takeSlot(base)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
-	pg, err := localpg.Start(ctx, localpg.Options{
+	pg, err = localpg.Start(ctx, localpg.Options{
 		DataDir: dir,
 		Source:  os.Getenv(source),
 		Log:     slog.New(slog.DiscardHandler),
@@ -38,7 +38,7 @@ func start(ctx context.Context) (*localpg.Server, *os.File, error) {
 			"autovacuum_naptime": "5min",
 		},
 	})
-	return pg, lock, err
+	return pg, dir, lock, err
 }
 
 // takeSlot locks the first free folder; the lock ends with the process.

@@ -88,7 +88,11 @@ func New(t testing.TB, opts ...Option) *DB {
 	db := &DB{OwnerURL: server.pg.URL(name)}
 	db.URL = withUser(db.OwnerURL, Login)
 	db.Owner = connect(t, db.OwnerURL)
-	db.Store, err = store.Open(ctx, store.Options{URL: db.URL, Tenant: 4, Pipeline: 6})
+	through, err := tenantURL(db.URL)
+	if err != nil {
+		t.Fatalf("start the pooler: %v", err)
+	}
+	db.Store, err = store.Open(ctx, store.Options{URL: through, DirectURL: db.URL, Tenant: 4, Pipeline: 6})
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
@@ -138,6 +142,7 @@ func connect(t testing.TB, url string) *pgxpool.Pool {
 // cluster is the Postgres that all tests of a process share.
 type cluster struct {
 	pg     *localpg.Server
+	dir    string   // of pg
 	slot   *os.File // its lock, held as long as the process lives
 	prefix string
 	count  atomic.Int64
@@ -149,11 +154,11 @@ type cluster struct {
 var shared = sync.OnceValues(startShared)
 
 func startShared() (*cluster, error) {
-	pg, slot, err := start(context.Background())
+	pg, dir, slot, err := start(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{pg: pg, slot: slot, prefix: fmt.Sprintf("t%d", time.Now().UnixNano())}
+	c := &cluster{pg: pg, dir: dir, slot: slot, prefix: fmt.Sprintf("t%d", time.Now().UnixNano())}
 	return c, c.clean(context.Background())
 }
 
