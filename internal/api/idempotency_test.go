@@ -15,22 +15,6 @@ import (
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
-// waitFor asks until the answer is yes.
-func waitFor(t *testing.T, w *world, query string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !storetest.Value[bool](t, w.db, query) {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", query)
-		}
-	}
-}
-
 func TestIdempotency(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -132,7 +116,7 @@ func TestIdempotency_InFlight(t *testing.T) {
 	}
 	first := make(chan reply, 1)
 	go func() { first <- w.send(t, "POST", path, w.acme, body, "Idempotency-Key", "k") }()
-	waitFor(t, w, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+	w.db.AwaitTrue(t, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 	if r := w.refused(t, hub.IdempotencyInFlight, "POST", path, w.acme, body, "Idempotency-Key", "k"); r.status != 409 {
 		t.Errorf("status %d", r.status)
 	}
@@ -165,7 +149,7 @@ func TestIdempotency_LostCommit(t *testing.T) {
 			if !p.Hit() {
 				t.Fatal("no commit was lost")
 			}
-			waitFor(t, w, `SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
+			w.db.AwaitTrue(t, `SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
 			second := w.must(t, 201, "POST", path, w.acme, body, "Idempotency-Key", "k")
 			if done := cut == storetest.CutAfterCommit; done != (second.header.Get("Idempotency-Replayed") == "true") {
 				t.Errorf("the second is done %v", second.header)

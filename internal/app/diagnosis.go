@@ -121,8 +121,8 @@ func checkFsync(_ context.Context, s *subject) (string, error) {
 	return "", nil
 }
 
-// checkLogin refuses a login that no row-level security holds by itself, whichever role it has taken for now: one
-// mistake would show one tenant's rows to another.
+// checkLogin refuses a login that no row-level security holds by itself, whichever role it has taken: one mistake
+// would show one tenant's rows to another.
 func checkLogin(_ context.Context, s *subject) (string, error) {
 	switch {
 	case s.survey.Privileged:

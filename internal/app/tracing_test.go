@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/app"
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/logtest"
 	"github.com/tributary-hub/tributary/internal/problem"
 	"github.com/tributary-hub/tributary/internal/provider"
 	"github.com/tributary-hub/tributary/internal/secret"
@@ -44,7 +44,7 @@ type site struct {
 	secret   string
 	key      string
 	keyID    hub.KeyID
-	log      *lockedLog
+	log      *logtest.Buffer
 }
 
 func newSite(t *testing.T, collector string) *site {
@@ -54,7 +54,7 @@ func newSite(t *testing.T, collector string) *site {
 
 func newSiteOn(t *testing.T, db *storetest.DB, collector string) *site {
 	t.Helper()
-	s := &site{db: db, config: whole(t, db), tenant: db.Tenant(t), keyID: hub.NewID[hub.KeyID](), log: &lockedLog{}}
+	s := &site{db: db, config: whole(t, db), tenant: db.Tenant(t), keyID: hub.NewID[hub.KeyID](), log: &logtest.Buffer{}}
 	s.key = hub.FormatKey(strings.Repeat(known, 6)[:32])
 	if collector != "" {
 		endpoint, err := url.Parse(collector + "/v1/traces")
@@ -343,21 +343,4 @@ func TestTracing_NoCollector(t *testing.T) {
 			}
 		})
 	}
-}
-
-type lockedLog struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (b *lockedLog) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedLog) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

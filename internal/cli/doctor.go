@@ -100,12 +100,13 @@ func ready(ctx context.Context, env Env, c config.Config, raw bool) error {
 		}
 	}
 	var answer struct {
+		Status string        `json:"status"`
 		Checks []failedCheck `json:"checks"`
 	}
-	if json.Unmarshal(body, &answer) != nil {
+	if json.Unmarshal(body, &answer) != nil || answer.Status == "" {
 		return fmt.Errorf("what answers at %s is no operator's port of a hub", request.URL.Host)
 	}
-	if response.StatusCode == http.StatusOK {
+	if response.StatusCode == http.StatusOK && answer.Status == "ready" {
 		return nil
 	}
 	errs := []error{errors.New("not ready")}

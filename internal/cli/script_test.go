@@ -139,7 +139,7 @@ func neighbours(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(silent.Close()) })
 	ts.Setenv("SILENT", silent.Addr().String())
-	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("welcome")) }))
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"welcome":true}`)) }))
 	ts.Defer(stranger.Close)
 	ts.Setenv("STRANGER", strings.TrimPrefix(stranger.URL, "http://"))
 }

@@ -51,7 +51,7 @@ func post(ctx context.Context, client *http.Client, url string, header http.Head
 	request.Header = header
 	response, err := client.Do(request)
 	if err != nil {
-		return answer{}, fmt.Errorf("no hub answers at %s: %w; is `tributary dev` running?", request.URL.Host, cause(err))
+		return answer{}, fmt.Errorf("no hub answers at %s: %w; is one running?", request.URL.Host, cause(err))
 	}
 	defer func() { _ = response.Body.Close() }() // read to its end
 	read, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))

@@ -67,7 +67,7 @@ func AllRoles() Roles { return Roles{Ingest: true, API: true, Worker: true, Stre
 func ParseRoles(list string) (Roles, error) {
 	var roles Roles
 	for name := range strings.SplitSeq(list, ",") {
-		switch strings.TrimSpace(name) {
+		switch name = strings.TrimSpace(name); name {
 		case "ingest":
 			roles.Ingest = true
 		case "api":
@@ -78,7 +78,7 @@ func ParseRoles(list string) (Roles, error) {
 			roles.Stream = true
 		case "":
 		default:
-			return Roles{}, hub.Errorf(hub.Invalid, "roles are ingest, api, worker and stream, with commas between them")
+			return Roles{}, hub.Errorf(hub.Invalid, "%q is no role; they are ingest, api, worker and stream, with commas between them", name)
 		}
 	}
 	if roles == (Roles{}) {

@@ -24,6 +24,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/config"
 	"github.com/tributary-hub/tributary/internal/dev"
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/logtest"
 	"github.com/tributary-hub/tributary/internal/store"
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
@@ -377,7 +378,7 @@ func environment(dir, database string) config.Config {
 // A running is a hub in this process.
 type running struct {
 	dir  string
-	out  lockedBuffer // what it says to people
+	out  logtest.Buffer // what it says to people
 	end  context.CancelFunc
 	err  error
 	done chan struct{} // closed when Run has returned, err is set then
@@ -389,7 +390,7 @@ func start(t *testing.T, c config.Config, listen string, hosts ...string) *runni
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	h := &running{dir: c.DataDir, end: cancel, done: make(chan struct{})}
 	said := make(chan struct{})
-	var log lockedBuffer
+	var log logtest.Buffer
 	go func() {
 		defer close(h.done)
 		h.err = dev.Run(ctx, dev.Options{
@@ -484,23 +485,6 @@ type onWrite func()
 func (w onWrite) Write(p []byte) (int, error) {
 	w()
 	return len(p), nil
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // dataDir is a folder for hubs on a test's database. Their login belongs to the cluster that tests share: it goes

@@ -27,35 +27,20 @@ func TestMetrics_Behind(t *testing.T) {
 		t.Helper()
 		return storetest.Metric(t, registry, "tributary_directory_"+name, labels...)
 	}
-	settles(t, "a complete look", func() bool { return metric("looks_total", "ok") >= 1 })
+	storetest.Await(t, "a complete look", func() bool { return metric("looks_total", "ok") >= 1 })
 	if n := metric("tenants"); n != 1 {
 		t.Errorf("%v tenants known", n)
 	}
 	w.Exec(t, `REVOKE SELECT ON tributary.routes FROM tributary_pipeline`)
 	w.setState(t, hub.Suspended)
-	settles(t, "the tenant to be behind", func() bool { return metric("behind_tenants") == 1 && metric("loads_total", "error") >= 1 })
+	storetest.Await(t, "the tenant to be behind", func() bool { return metric("behind_tenants") == 1 && metric("loads_total", "error") >= 1 })
 	stood := metric("look_timestamp_seconds")
 	failed := metric("looks_total", "error")
 	w.clock.pass(time.Minute)
-	settles(t, "more looks that fail", func() bool { return metric("looks_total", "error") > failed+1 })
+	storetest.Await(t, "more looks that fail", func() bool { return metric("looks_total", "error") > failed+1 })
 	if now := metric("look_timestamp_seconds"); now != stood {
 		t.Errorf("the last complete look moved from %v to %v", stood, now)
 	}
 	w.Exec(t, `GRANT SELECT ON tributary.routes TO tributary_pipeline`)
-	settles(t, "nobody to be behind", func() bool { return metric("behind_tenants") == 0 && metric("look_timestamp_seconds") > stood })
-}
-
-// settles waits for what a background loop brings about.
-func settles(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	timeout := time.After(20 * time.Second)
-	for !done() {
-		select {
-		case <-look.C:
-		case <-timeout:
-			t.Fatalf("still waiting for %s", what)
-		}
-	}
+	storetest.Await(t, "nobody to be behind", func() bool { return metric("behind_tenants") == 0 && metric("look_timestamp_seconds") > stood })
 }

@@ -30,6 +30,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/canary"
 	"github.com/tributary-hub/tributary/internal/localpg"
+	"github.com/tributary-hub/tributary/internal/logtest"
 	"github.com/tributary-hub/tributary/internal/tracetest"
 )
 
@@ -49,7 +50,7 @@ type birdcage struct {
 	ops       string
 	node      *exec.Cmd
 	ended     chan struct{}
-	log       *lockedBuffer
+	log       *logtest.Buffer
 	operator  string // its key
 	tlsKey    string // PEM
 	described *document
@@ -69,7 +70,7 @@ func newBirdcage(t *testing.T) *birdcage {
 	if err := os.Chmod(dir, 0o711); err != nil { // Postgres is another user where the test is root
 		t.Fatal(err)
 	}
-	b := &birdcage{secrets: canary.New(), misplaced: canary.New(), names: canary.New(), dir: dir, collector: tracetest.New(t), log: &lockedBuffer{}, media: map[string][]byte{}}
+	b := &birdcage{secrets: canary.New(), misplaced: canary.New(), names: canary.New(), dir: dir, collector: tracetest.New(t), log: &logtest.Buffer{}, media: map[string][]byte{}}
 	b.startPostgres(t)
 	t.Cleanup(func() { b.stopPostgres(t) })
 	b.prepareDatabase(t)
@@ -265,7 +266,7 @@ func (b *birdcage) serve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.log = &lockedBuffer{}
+	b.log = &logtest.Buffer{}
 	b.node = exec.Command(path, "serve")
 	b.node.Dir, b.node.Env, b.node.Stdout, b.node.Stderr = b.dir, append(os.Environ(), b.env...), b.log, b.log
 	b.node.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -286,10 +287,10 @@ func (b *birdcage) serve(t *testing.T) {
 	waitUntil(t, func() bool {
 		select {
 		case <-ended:
-			t.Fatalf("serve ended by itself:\n%s", b.log.tail(8000))
+			t.Fatalf("serve ended by itself:\n%s", b.log.Tail(8000))
 		default:
 		}
-		found := serving.FindStringSubmatch(b.log.tail(1 << 20))
+		found := serving.FindStringSubmatch(b.log.String())
 		if found != nil {
 			b.url, b.ops = "https://"+found[1], "http://"+found[2]
 		}
@@ -308,7 +309,7 @@ func (b *birdcage) stop(t *testing.T) {
 		t.Fatal("serve did not end within a minute of SIGTERM")
 	}
 	b.client.CloseIdleConnections()
-	b.heard("the log", []byte(b.log.tail(1<<30)))
+	b.heard("the log", []byte(b.log.String()))
 }
 
 // look keeps what the operator's port says.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/tributary-hub/tributary/internal/e2e"
 	"github.com/tributary-hub/tributary/internal/localpg"
+	"github.com/tributary-hub/tributary/internal/logtest"
 )
 
 // TestDeploy_Compose does what compose.yaml says, in its order, where there is no engine: the secrets and the database
@@ -34,7 +35,7 @@ func TestDeploy_Compose(t *testing.T) {
 	t.Parallel()
 	e2e.Needs(t, "psql")
 	if os.Geteuid() != 0 {
-		t.Skip("only root can run a program in a root folder of its own")
+		e2e.Lacks(t, "only root can run a program in a root folder of its own")
 	}
 	c := newContainers(t)
 	if out, err := c.command(t, "migrate", c.services["migrate"].Command...).CombinedOutput(); err != nil {
@@ -45,7 +46,7 @@ func TestDeploy_Compose(t *testing.T) {
 	}
 
 	hub := c.command(t, "hub", c.run...)
-	said := &lockedBuffer{}
+	said := &logtest.Buffer{}
 	hub.Stdout, hub.Stderr = said, said
 	if err := hub.Start(); err != nil {
 		t.Fatal(err)
@@ -55,14 +56,14 @@ func TestDeploy_Compose(t *testing.T) {
 	t.Cleanup(func() {
 		_ = hub.Process.Kill()
 		if t.Failed() {
-			t.Logf("the hub said:\n%s", said.tail(8000))
+			t.Logf("the hub said:\n%s", said.Tail(8000))
 		}
 	})
 	waitUntil(t, func() bool {
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("the hub ended by itself: %v\n%s", err, said.tail(8000))
+			t.Fatalf("the hub ended by itself: %v\n%s", err, said.Tail(8000))
 		default:
 		}
 		return c.command(t, "hub", c.health...).Run() == nil
@@ -188,7 +189,8 @@ func (c *containers) readImage(t *testing.T) {
 	t.Helper()
 	dockerfile := readFile(t, "../../deploy/Dockerfile")
 	c.image = map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"} // an engine's
-	for _, match := range regexp.MustCompile(`(?m)^ENV (\w+)=(\S+)$`).FindAllStringSubmatch(dockerfile, -1) {
+	stage := dockerfile[strings.LastIndex(dockerfile, "\nFROM "):]
+	for _, match := range regexp.MustCompile(`(?m)^ENV (\w+)=(\S+)$`).FindAllStringSubmatch(stage, -1) {
 		c.image[match[1]] = match[2]
 	}
 	list := func(instruction string) []string {

@@ -8,15 +8,19 @@ import (
 	"testing"
 )
 
-// Needs skips the test with one sentence where a program is missing, and fails it where CI is set: there a skipped
-// test proves nothing.
+// Needs skips the test where a program is missing.
 func Needs(t testing.TB, program string) {
 	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
+	if _, err := exec.LookPath(program); err != nil {
+		Lacks(t, program+" is not installed")
 	}
+}
+
+// Lacks skips the test with that sentence, and fails it where CI is set: there a skipped test proves nothing.
+func Lacks(t testing.TB, what string) {
+	t.Helper()
 	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not installed, and in CI nothing is skipped", program)
+		t.Fatalf("%s, and in CI nothing is skipped", what)
 	}
-	t.Skipf("%s is not installed", program)
+	t.Skip(what)
 }

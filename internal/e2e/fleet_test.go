@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tributary-hub/tributary/internal/logtest"
 )
 
 // A fleet is a hub of several processes on one Postgres, set up as an operator does it: a login that owns nothing,
@@ -90,7 +92,7 @@ type node struct {
 	binary string // default: this build
 	cmd    *exec.Cmd
 	ended  chan struct{}
-	out    *lockedBuffer
+	out    *logtest.Buffer
 }
 
 // serve starts a process with these roles; env comes after the service's own, and wins.
@@ -104,7 +106,7 @@ func (s *fleet) serve(t *testing.T, roles string, env ...string) *node {
 	t.Cleanup(func() {
 		n.terminate(t)
 		if t.Failed() {
-			t.Logf("process %s said at last:\n%s", n.name, n.out.tail(2000))
+			t.Logf("process %s said at last:\n%s", n.name, n.out.Tail(2000))
 		}
 	})
 	n.start(t)
@@ -136,7 +138,7 @@ func (n *node) start(t *testing.T) {
 	if n.binary != "" {
 		path = n.binary
 	}
-	n.out = &lockedBuffer{}
+	n.out = &logtest.Buffer{}
 	n.cmd = exec.Command(path, "serve", "--roles", n.roles)
 	n.cmd.Dir = t.TempDir()
 	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
@@ -155,7 +157,7 @@ func (n *node) start(t *testing.T) {
 	waitUntil(t, func() bool {
 		select {
 		case <-ended:
-			t.Fatalf("process %s ended by itself:\n%s", n.name, n.out.tail(8000))
+			t.Fatalf("process %s ended by itself:\n%s", n.name, n.out.Tail(8000))
 		default:
 		}
 		return n.said(t, "serving", &n.ops)
@@ -165,7 +167,7 @@ func (n *node) start(t *testing.T) {
 // said reports whether the process has logged that message, and reads its ops_listen where one is asked for.
 func (n *node) said(t *testing.T, message string, ops *string) bool {
 	t.Helper()
-	for line := range strings.SplitSeq(n.out.tail(1<<20), "\n") {
+	for line := range strings.SplitSeq(n.out.String(), "\n") {
 		var record struct {
 			Message string `json:"msg"`
 			Ops     string `json:"ops_listen"`

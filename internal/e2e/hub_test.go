@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tributary-hub/tributary/internal/canary"
+	"github.com/tributary-hub/tributary/internal/logtest"
 )
 
 // buildDir is where this test process keeps its binary.
@@ -69,7 +69,7 @@ type hub struct {
 	dev    devFile
 	cmd    *exec.Cmd
 	ended  chan struct{}
-	out    *lockedBuffer
+	out    *logtest.Buffer
 }
 
 // startHub starts a hub on a folder of its own and a free port, and stops it with the test.
@@ -83,12 +83,12 @@ func startHub(t *testing.T) *hub {
 // newHub is one that does not run yet, and is stopped with the test.
 func newHub(t *testing.T) *hub {
 	t.Helper()
-	h := &hub{dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0", out: &lockedBuffer{}}
+	h := &hub{dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0", out: &logtest.Buffer{}}
 	t.Cleanup(func() {
 		h.terminate(t)
-		wantNoSecrets(t, h.out.tail(1<<30))
+		wantNoSecrets(t, h.out.String())
 		if t.Failed() {
-			t.Logf("the hub said:\n%s", h.out.tail(8000))
+			t.Logf("the hub said:\n%s", h.out.Tail(8000))
 		}
 	})
 	return h
@@ -133,9 +133,9 @@ func (h *hub) await(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-h.ended:
-			t.Fatalf("the hub ended by itself:\n%s", h.out.tail(8000))
+			t.Fatalf("the hub ended by itself:\n%s", h.out.Tail(8000))
 		case <-ctx.Done():
-			t.Fatalf("the hub was not ready in a minute:\n%s", h.out.tail(8000))
+			t.Fatalf("the hub was not ready in a minute:\n%s", h.out.Tail(8000))
 		}
 	}
 }
@@ -250,23 +250,4 @@ func (h *hub) token(t *testing.T, sub string, claims map[string]any) string {
 		t.Fatalf("tributary token: %v", err)
 	}
 	return strings.TrimSpace(string(out))
-}
-
-// A lockedBuffer keeps the end of what a process says.
-type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) tail(n int) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.buf.String()
-	return s[max(0, len(s)-n):]
 }

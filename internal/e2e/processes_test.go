@@ -108,7 +108,7 @@ func TestProcesses_RollingRestart(t *testing.T) { //nolint:paralleltest // see s
 				took, code := n.terminate(t)
 				stops = append(stops, fmt.Sprintf("%s ended with %d after %s", n.name, code, took.Round(time.Millisecond)))
 				if code != 0 || took > 30*time.Second {
-					t.Errorf("process %s ended with %d after %s, want 0 within 25 s:\n%s", n.name, code, took, n.out.tail(3000))
+					t.Errorf("process %s ended with %d after %s, want 0 within 25 s:\n%s", n.name, code, took, n.out.Tail(3000))
 				}
 				n.start(t)
 			}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/e2e"
+	"github.com/tributary-hub/tributary/internal/logtest"
 )
 
 // A prometheus is a real one, which scrapes one hub each second with the alert rules of deploy.
@@ -38,7 +39,7 @@ scrape_configs:
 		t.Fatal(err)
 	}
 	listen := freeAddress(t)
-	out := &lockedBuffer{}
+	out := &logtest.Buffer{}
 	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+listen, "--log.level=warn")
 	cmd.Stdout, cmd.Stderr = out, out
@@ -49,7 +50,7 @@ scrape_configs:
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("prometheus said:\n%s", out.tail(4000))
+			t.Logf("prometheus said:\n%s", out.Tail(4000))
 		}
 	})
 	p := &prometheus{url: "http://" + listen}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tributary-hub/tributary/internal/e2e"
+	"github.com/tributary-hub/tributary/internal/logtest"
 )
 
 // TestReadme does what the README says, word by word and in its order, in a folder like a checkout's: streams stay
@@ -112,12 +113,12 @@ func paste(t *testing.T, folder, text string) string {
 }
 
 // A stream is a command that stays.
-type stream struct{ out *lockedBuffer }
+type stream struct{ out *logtest.Buffer }
 
 func openStream(t *testing.T, folder, text string) *stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	s := &stream{out: &lockedBuffer{}}
+	s := &stream{out: &logtest.Buffer{}}
 	cmd := shell(ctx, folder, "exec "+text) // exec, so that the end of the shell is the end of the stream
 	cmd.Stdout, cmd.Stderr = s.out, s.out
 	if err := cmd.Start(); err != nil {
@@ -127,7 +128,7 @@ func openStream(t *testing.T, folder, text string) *stream {
 		cancel()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s\nprinted:\n%s", text, s.out.tail(2000))
+			t.Logf("%s\nprinted:\n%s", text, s.out.Tail(2000))
 		}
 	})
 	return s
@@ -135,5 +136,5 @@ func openStream(t *testing.T, folder, text string) *stream {
 
 func (s *stream) await(t *testing.T, text string) {
 	t.Helper()
-	waitUntil(t, func() bool { return strings.Contains(s.out.tail(1<<20), text) })
+	waitUntil(t, func() bool { return strings.Contains(s.out.String(), text) })
 }

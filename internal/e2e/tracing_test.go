@@ -66,7 +66,7 @@ func TestTracing(t *testing.T) {
 	if frames, _ := strconv.Atoi(streams[0].Attributes["tributary.frames"]); frames < 3 { // ready, the message, bye
 		t.Errorf("the stream had %d frames", frames)
 	}
-	said := h.out.tail(1 << 30)
+	said := h.out.String()
 	for what, text := range map[string]string{
 		"the stream's record":  `"tenant":"` + streams[0].Attributes["tributary.tenant"] + `","connection":"` + streams[0].Attributes["tributary.connection"] + `","frames":` + streams[0].Attributes["tributary.frames"] + `,"ended":"drain"`,
 		"the webhook's record": `"event":"` + receipt.Event + `"`,

@@ -104,7 +104,7 @@ func TestUpgrade(t *testing.T) { //nolint:paralleltest // see scale
 	for _, to := range []string{next, ""} {
 		for _, n := range s.nodes {
 			if _, code := n.terminate(t); code != 0 {
-				t.Errorf("process %s ended with %d:\n%s", n.name, code, n.out.tail(3000))
+				t.Errorf("process %s ended with %d:\n%s", n.name, code, n.out.Tail(3000))
 			}
 			n.binary = to
 			n.start(t)
@@ -146,7 +146,7 @@ func (s *fleet) wantReady(t *testing.T, when string) {
 	t.Helper()
 	for _, n := range s.nodes {
 		if !n.ready() {
-			t.Errorf("%s process %s is not ready:\n%s", when, n.name, n.out.tail(3000))
+			t.Errorf("%s process %s is not ready:\n%s", when, n.name, n.out.Tail(3000))
 		}
 	}
 }

@@ -24,36 +24,23 @@ func TestMetrics(t *testing.T) {
 	}
 	d.post(t, closed.Token, header, body)
 	d.post(t, "nobody", header, body)
-	for _, want := range []struct {
-		name, label string
-		n           float64
-	}{
-		{"ingest_verdicts_total", "ok", 2},
-		{"ingest_verdicts_total", "no_signature", 22},
-		{"ingest_verdicts_total", "fault", 0},
-		{"ingest_answers_total", "accepted", 1},
-		{"ingest_answers_total", "duplicate", 1},
-		{"ingest_answers_total", "signature_invalid", 22},
-		{"ingest_answers_total", "endpoint_disabled", 1},
-		{"ingest_answers_total", "not_found", 1},
-		{"intake_events_total", "new", 1},
-		{"intake_events_total", "duplicate", 1},
-		{"intake_flushes_total", "ok", 2},
-		{"notebook_rejections_total", "muted", 2},
-	} {
-		if got := storetest.Metric(t, d.metrics, "tributary_"+want.name, want.label); got != want.n {
-			t.Errorf("%s %s: %v, want %v", want.name, want.label, got, want.n)
-		}
-	}
-	for name, want := range map[string]float64{
-		"ingest_received_total": 24, "ingest_verify_seconds": 24, "ingest_answer_seconds": 24, "intake_commit_seconds": 2, "intake_flush_seconds": 2,
+	storetest.Metrics(t, d.metrics, "tributary_", map[string]float64{
+		"ingest_verdicts_total ok":               2,
+		"ingest_verdicts_total no_signature":     22,
+		"ingest_verdicts_total fault":            0,
+		"ingest_answers_total accepted":          1,
+		"ingest_answers_total duplicate":         1,
+		"ingest_answers_total signature_invalid": 22,
+		"ingest_answers_total endpoint_disabled": 1,
+		"ingest_answers_total not_found":         1,
+		"intake_events_total new":                1,
+		"intake_events_total duplicate":          1,
+		"intake_flushes_total ok":                2,
+		"notebook_rejections_total muted":        2,
+		"ingest_received_total":                  24, "ingest_verify_seconds": 24, "ingest_answer_seconds": 24, "intake_commit_seconds": 2, "intake_flush_seconds": 2,
 		"intake_flush_events": 2, "intake_capacity": 8192, "intake_waiting": 0, "ingest_bodies_bytes": 0, "notebook_waiting": 20, "notebook_capacity": 256,
 		"notebook_waiting_bytes": 20 * float64(len(body)),
-	} {
-		if got := storetest.Metric(t, d.metrics, "tributary_"+name); got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
-		}
-	}
+	})
 }
 
 // A cause that the metrics do not know would be counted nowhere, and panic.

@@ -62,25 +62,12 @@ func TestMetrics(t *testing.T) {
 	if _, err := a.Append(t.Context(), unit); !errors.Is(err, refused) {
 		t.Fatal(err)
 	}
-	for _, want := range []struct {
-		name, label string
-		n           float64
-	}{
-		{"units_total", "passed", 1},
-		{"units_total", "repeated", 2},
-		{"units_total", "failed", 1},
-		{"flushes_total", "ok", 3},
-		{"flushes_total", "error", 1},
-	} {
-		if got := storetest.Metric(t, registry, "tributary_append_"+want.name, want.label); got != want.n {
-			t.Errorf("%s %s: %v, want %v", want.name, want.label, got, want.n)
-		}
-	}
-	for name, want := range map[string]float64{
-		"messages_total": 2, "flush_seconds": 4, "flush_units": 4, "commit_seconds": 3, "waiting": 0, "waiting_bytes": 0, "capacity": 8192, "capacity_bytes": 64 << 20,
-	} {
-		if got := storetest.Metric(t, registry, "tributary_append_"+name); got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
-		}
-	}
+	storetest.Metrics(t, registry, "tributary_append_", map[string]float64{
+		"units_total passed":   1,
+		"units_total repeated": 2,
+		"units_total failed":   1,
+		"flushes_total ok":     3,
+		"flushes_total error":  1,
+		"messages_total":       2, "flush_seconds": 4, "flush_units": 4, "commit_seconds": 3, "waiting": 0, "waiting_bytes": 0, "capacity": 8192, "capacity_bytes": 64 << 20,
+	})
 }

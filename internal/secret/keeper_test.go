@@ -40,6 +40,20 @@ func open(t testing.TB, encoded secret.String) *secret.Keeper {
 	return k
 }
 
+// managed is the manager's keyset as text.
+func managed(t testing.TB, manager *keyset.Manager) secret.String {
+	t.Helper()
+	handle, err := manager.Handle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := secret.EncodeKeyset(handle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
 func parts(texts ...string) [][]byte {
 	out := make([][]byte, len(texts))
 	for i, text := range texts {
@@ -188,15 +202,7 @@ func TestKeeper_RotatedKeyset(t *testing.T) {
 		if err := manager.SetPrimary(primary); err != nil {
 			t.Fatal(err)
 		}
-		handle, err := manager.Handle()
-		if err != nil {
-			t.Fatal(err)
-		}
-		encoded, err := secret.EncodeKeyset(handle)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return open(t, encoded)
+		return open(t, managed(t, manager))
 	}
 
 	first := add()

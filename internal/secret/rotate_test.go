@@ -131,14 +131,7 @@ func TestKeysetLife_DisabledKey(t *testing.T) {
 	if err := manager.Disable(disabled); err != nil {
 		t.Fatal(err)
 	}
-	handle, err := manager.Handle()
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := secret.EncodeKeyset(handle)
-	if err != nil {
-		t.Fatal(err)
-	}
+	encoded := managed(t, manager)
 	if diff := cmp.Diff([]uint32{first}, open(t, encoded).Keys()); diff != "" {
 		t.Error(diff)
 	}

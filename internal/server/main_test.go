@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,12 +8,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/tributary-hub/tributary/internal/logtest"
 	"github.com/tributary-hub/tributary/internal/server"
 )
 
@@ -106,22 +105,7 @@ func dial(t *testing.T, s *running) net.Conn {
 	return conn
 }
 
-type logBuffer struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+type logBuffer struct{ logtest.Buffer }
 
 // records are the access records, without what differs from run to run.
 func (b *logBuffer) records(t *testing.T) []map[string]any {

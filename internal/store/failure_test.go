@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -88,7 +87,7 @@ func TestFailure_KilledBackend(t *testing.T) {
 		_, err := db.Pipeline.Append(t.Context(), []hub.Unit{unit(tenant, event, hub.RunID{}, "b")})
 		result <- err
 	}()
-	waitFor(t, db, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+	db.AwaitTrue(t, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 	db.Kill(t, 1)
 	if err := <-result; !store.IsUnavailable(err) {
 		t.Errorf("killed: %v", err)
@@ -98,24 +97,6 @@ func TestFailure_KilledBackend(t *testing.T) {
 	}
 	if diff := placesOf(appendAll(t, db, unit(tenant, event, hub.RunID{}, "b"))); diff != "2-2" {
 		t.Errorf("tried again: %s", diff)
-	}
-}
-
-// waitFor asks until the answer is yes.
-func waitFor(t *testing.T, db *storetest.DB, query string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for again := time.NewTicker(5 * time.Millisecond); ; {
-		if storetest.Value[bool](t, db, query) {
-			again.Stop()
-			return
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", query)
-		}
 	}
 }
 

@@ -169,7 +169,7 @@ func TestAnswer_Failures(t *testing.T) {
 			if !p.Hit() {
 				t.Fatal("no commit passed")
 			}
-			waitFor(t, db, `SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
+			db.AwaitTrue(t, `SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`)
 			before, err := answered(t.Context(), s, tenant, q, "second", store.Answer{Status: 202})
 			if tt.done != (before != nil) || tt.done != errors.Is(err, errBefore) || !tt.done && err != nil {
 				t.Errorf("second: %+v, %v", before, err)

@@ -56,7 +56,7 @@ func TestMigrate_GivesWay(t *testing.T) {
 		gaveUp <- store.MigrateFrom(t.Context(), store.MigrateOptions{URL: db.OwnerURL, Log: slog.New(slog.DiscardHandler)}, later(t, addNote), 2)
 	}()
 	event := db.Event(t, "stripe")
-	until(t, db, `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'tributary.events'::regclass AND mode = 'AccessExclusiveLock')`)
+	db.AwaitTrue(t, `SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'tributary.events'::regclass AND mode = 'AccessExclusiveLock')`)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if _, err := db.Pipeline.InsertEvents(ctx, []hub.Event{event}); err != nil { // queued behind the migration
@@ -85,16 +85,6 @@ func TestMigrate_GivesWay(t *testing.T) {
 	}
 	if now := storetest.Value[int](t, db, `SELECT version FROM tributary.schema_version`); now != before+1 || storetest.Value[int](t, db, noted) != 1 {
 		t.Errorf("the schema is at %d, was %d", now, before)
-	}
-}
-
-// until asks until the answer is yes.
-func until(t *testing.T, db *storetest.DB, sql string) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !storetest.Value[bool](t, db, sql); {
-		if time.Now().After(deadline) {
-			t.Fatalf("for a minute this was not so: %s", sql)
-		}
 	}
 }
 
@@ -160,8 +150,8 @@ CREATE INDEX CONCURRENTLY dedup_event ON tributary.dedup (event_id);`)
 	building := `SELECT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE relid = 'tributary.dedup'::regclass AND current_locker_pid > 0)`
 	asking := `SELECT count(*) = 2 FROM pg_stat_activity WHERE application_name = 'tributary migrate' AND datname = current_database() AND query LIKE '%advisory_lock%'
 		OR application_name = 'tributary migrate' AND datname = current_database() AND query LIKE 'CREATE INDEX%'`
-	until(t, db, building)
-	until(t, db, asking)
+	db.AwaitTrue(t, building)
+	db.AwaitTrue(t, asking)
 	storetest.Value[string](t, db, `SELECT pg_sleep(2)::text`) // longer than a lock may be waited for
 	event := db.Event(t, "stripe")
 	if _, err := db.Pipeline.InsertEvents(t.Context(), []hub.Event{event}); err != nil {

@@ -166,7 +166,7 @@ func TestLookups_LaneOfTheirOwn(t *testing.T) {
 		for range times {
 			hanging.Go(func() { _ = hangs(ctx) })
 		}
-		waitFor(t, db, fmt.Sprintf(`SELECT count(*) = %d FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`, times))
+		db.AwaitTrue(t, fmt.Sprintf(`SELECT count(*) = %d FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`, times))
 		fn()
 		if err := lock.Rollback(ctx); err != nil {
 			t.Error(err)

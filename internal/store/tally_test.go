@@ -215,7 +215,7 @@ func TestTouchKeys_InOneOrder(t *testing.T) {
 			go func() {
 				touched <- db.Pipeline.TouchKeys(t.Context(), tenants, []hub.KeyID{ids[1], ids[0]}, []time.Time{time.Now(), time.Now()})
 			}()
-			waitFor(t, db, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+			db.AwaitTrue(t, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 			if err := lock(other, ids[1]); err != nil {
 				t.Errorf("it waits for the first and holds the second: %v", err)
 			}

@@ -31,6 +31,16 @@ func (p *Pipeline) Sight(ctx context.Context) (Sight, error) {
 	return sight, nil
 }
 
+// Clock is what Postgres's clock says.
+func (p *Pipeline) Clock(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	err := p.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the time: %w", failure(err))
+	}
+	return now, nil
+}
+
 // A Backlog is the jobs of events in one state.
 type Backlog struct {
 	State string

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,4 +32,20 @@ func Metric(t testing.TB, g prometheus.Gatherer, name string, values ...string) 
 	}
 	t.Fatalf("no metric %s of %v", name, values)
 	return 0
+}
+
+// Metrics compares metrics whose names begin with the prefix, as Metric reads them: each is wanted by the rest of its
+// name and, after a space, the value of a label.
+func Metrics(t testing.TB, g prometheus.Gatherer, prefix string, want map[string]float64) {
+	t.Helper()
+	for series, n := range want {
+		name, label, labelled := strings.Cut(series, " ")
+		values := []string{label}
+		if !labelled {
+			values = nil
+		}
+		if got := Metric(t, g, prefix+name, values...); got != n {
+			t.Errorf("%s%s: %v, want %v", prefix, series, got, n)
+		}
+	}
 }

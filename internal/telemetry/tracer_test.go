@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tributary-hub/tributary/internal/hub"
+	"github.com/tributary-hub/tributary/internal/logtest"
 	"github.com/tributary-hub/tributary/internal/telemetry"
 	"github.com/tributary-hub/tributary/internal/tracetest"
 )
@@ -215,7 +216,7 @@ func TestCollector_Away(t *testing.T) {
 	collector := tracetest.New(t)
 	refuse := func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusUnauthorized); return false }
 	collector.Answer(refuse)
-	log := &lockedBuffer{}
+	log := &logtest.Buffer{}
 	tracer := newTracer(t, collector.URL, func(o *telemetry.TraceOptions) {
 		o.Headers = http.Header{"Authorization": {canary}}
 		o.Log = telemetry.NewLogger(telemetry.LogOptions{Output: log})
@@ -270,7 +271,7 @@ func TestTracer_StopsWithoutCollector(t *testing.T) {
 			}
 		}
 	})
-	log := &lockedBuffer{}
+	log := &logtest.Buffer{}
 	tracer := newTracer(t, silent, func(o *telemetry.TraceOptions) {
 		o.Timeout, o.Log = time.Hour, telemetry.NewLogger(telemetry.LogOptions{Output: log})
 	})
@@ -331,21 +332,4 @@ func TestNewLogger_Belongs(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-}
-
-type lockedBuffer struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

@@ -54,7 +54,7 @@ func TestRouteEvent_PostgresAway(t *testing.T) {
 			_, err = lock.Exec(t.Context(), `LOCK TABLE tributary.`+tt.table)
 			must(t, err)
 			s.work(t)
-			waitFor(t, s.DB, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+			s.AwaitTrue(t, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 			if tt.kill {
 				s.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 			}
@@ -78,22 +78,6 @@ func TestRouteEvent_PostgresAway(t *testing.T) {
 	}
 }
 
-// waitFor asks until the answer is yes.
-func waitFor(t *testing.T, db *storetest.DB, query string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !storetest.Value[bool](t, db, query) {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", query)
-		}
-	}
-}
-
 // A process that stops in the middle of a working gives nothing up: the event is worked by the next.
 func TestRouteEvent_Stopped(t *testing.T) {
 	t.Parallel()
@@ -106,7 +90,7 @@ func TestRouteEvent_Stopped(t *testing.T) {
 	_, err = lock.Exec(t.Context(), `LOCK TABLE tributary.outcomes`)
 	must(t, err)
 	s.work(t)
-	waitFor(t, s.DB, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
+	s.AwaitTrue(t, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`)
 	must(t, s.river.StopAndCancel(t.Context()))
 	must(t, lock.Rollback(t.Context()))
 	if state := storetest.Value[string](t, s.DB, `SELECT state::text || ' after ' || attempt FROM tributary_river.river_job`); state != "available after 0" {

@@ -137,10 +137,10 @@ func TestNode_TakesOver(t *testing.T) {
 	db, node := newNode(t, "dead", 20*time.Second, false)
 	node.Hurry(10 * time.Millisecond)
 	must(t, node.Start(t.Context()))
-	waitFor(t, db, `SELECT state = 'available' FROM tributary_river.river_job`)
-	waitFor(t, db, `SELECT EXISTS (SELECT FROM tributary.nodes WHERE id = 'self')`)
+	db.AwaitTrue(t, `SELECT state = 'available' FROM tributary_river.river_job`)
+	db.AwaitTrue(t, `SELECT EXISTS (SELECT FROM tributary.nodes WHERE id = 'self')`)
 	db.Exec(t, `UPDATE tributary.nodes SET beat_at = now() - interval '1 hour'`)
-	waitFor(t, db, `SELECT beat_at > now() - interval '1 minute' FROM tributary.nodes`)
+	db.AwaitTrue(t, `SELECT beat_at > now() - interval '1 minute' FROM tributary.nodes`)
 	must(t, node.Stop(t.Context()))
 	if n := storetest.Value[int](t, db, `SELECT count(*) FROM tributary.nodes`); n != 0 {
 		t.Errorf("%d nodes after it stopped", n)

@@ -40,8 +40,8 @@ func TestWatch(t *testing.T) {
 	must(t, watch.Start(t.Context()))
 	t.Cleanup(func() { must(t, watch.Stop(context.WithoutCancel(t.Context()))) })
 
-	settles(t, "the nodes that live", func() bool { return storetest.Metric(t, registry, "tributary_nodes") == 3 })
-	settles(t, "the jobs", func() bool { return storetest.Metric(t, registry, "tributary_river_jobs", "available") == 2 })
+	storetest.Await(t, "the nodes that live", func() bool { return storetest.Metric(t, registry, "tributary_nodes") == 3 })
+	storetest.Await(t, "the jobs", func() bool { return storetest.Metric(t, registry, "tributary_river_jobs", "available") == 2 })
 	for name, want := range map[string][2]float64{ // at least, at most
 		"tributary_nodes_versions":                    {2, 2},
 		"tributary_postgres_notification_queue_ratio": {0, .5},
@@ -69,25 +69,10 @@ func TestWatch(t *testing.T) {
 	s.Close()
 	river.Close()
 	for _, name := range []string{"tributary_nodes", "tributary_postgres_clock_skew_seconds", "tributary_river_oldest_available_seconds", "tributary_river_jobs"} {
-		settles(t, name+" to be no number", func() bool { return math.IsNaN(storetest.Metric(t, registry, name)) })
+		storetest.Await(t, name+" to be no number", func() bool { return math.IsNaN(storetest.Metric(t, registry, name)) })
 	}
 	if n := storetest.Metric(t, registry, "tributary_watch_looks_total", "error"); n < 1 {
 		t.Errorf("%v looks failed", n)
-	}
-}
-
-// settles waits for what a background loop brings about.
-func settles(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	timeout := time.After(20 * time.Second)
-	for !done() {
-		select {
-		case <-look.C:
-		case <-timeout:
-			t.Fatalf("still waiting for %s", what)
-		}
 	}
 }
 
@@ -102,24 +87,13 @@ func TestMetrics(t *testing.T) {
 	s.accept(t, `{"a":1}`)
 	s.await(t)
 	s.keepHouse(t)
-	for _, want := range []struct {
-		name, label string
-		n           float64
-	}{
-		{"events_total", "done", 1},
-		{"events_total", "given_up", 0},
-		{"outcomes_total", "failed", 1},
-		{"outcomes_total", "routed", 0},
-	} {
-		if got := storetest.Metric(t, registry, "tributary_worker_"+want.name, want.label); got != want.n {
-			t.Errorf("%s %s: %v, want %v", want.name, want.label, got, want.n)
-		}
-	}
-	for name, want := range map[string]float64{"route_failures_total": 1, "event_seconds": 1, "event_age_seconds": 1, "capacity": 300} {
-		if got := storetest.Metric(t, registry, "tributary_worker_"+name); got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
-		}
-	}
+	storetest.Metrics(t, registry, "tributary_worker_", map[string]float64{
+		"events_total done":     1,
+		"events_total given_up": 0,
+		"outcomes_total failed": 1,
+		"outcomes_total routed": 0,
+		"route_failures_total":  1, "event_seconds": 1, "event_age_seconds": 1, "capacity": 300,
+	})
 	if n := storetest.Metric(t, registry, "tributary_worker_chores_total", "retention", "ok"); n < 1 {
 		t.Errorf("%v runs of retention", n)
 	}
