@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,11 +33,12 @@ type subject struct {
 	config config.Config
 	kind   string // of installation: production or dev
 
-	survey   store.Survey // once the server was reached
-	keeper   *secret.Keeper
-	db       *store.Store
-	river    *store.River
-	listener *backplane.Listener // once the process runs, for readiness
+	certificate *x509.Certificate // of the files, once they were read
+	survey      store.Survey      // once the server was reached
+	keeper      *secret.Keeper
+	db          *store.Store
+	river       *store.River
+	listener    *backplane.Listener // once the process runs, for readiness
 }
 
 // The kinds of installation.
@@ -67,6 +69,10 @@ func checks() []check {
 		{
 			name: "certificate's end", needs: []string{"certificate"}, minor: true, run: checkCertificateEnd,
 			remedy: "renew the certificate; the hub reads the files again by itself",
+		},
+		{
+			name: "certificate's names", needs: []string{"certificate", "public URL"}, minor: true, run: checkCertificateNames,
+			remedy: "take a certificate for the host of TRIBUTARY_PUBLIC_URL, unless a proxy that trusts this one stands in front",
 		},
 		{
 			name: "open files", minor: true, run: checkOpenFiles,

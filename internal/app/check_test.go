@@ -123,6 +123,13 @@ func TestExamine(t *testing.T) {
 		"a certificate that lasts": {
 			setting: func(c *config.Config, _ *storetest.DB) { c.TLSCertFile, c.TLSKeyFile = lasting.cert, lasting.key },
 		},
+		"a certificate of another host": {
+			setting: func(c *config.Config, _ *storetest.DB) {
+				c.TLSCertFile, c.TLSKeyFile = lasting.cert, lasting.key
+				c.PublicURL = &url.URL{Scheme: "https", Host: "hub.example.org:8443"}
+			},
+			warning: "certificate's names: x509: certificate is valid for hub.example.com, not hub.example.org",
+		},
 		"no database": {
 			setting: func(c *config.Config, _ *storetest.DB) {
 				c.DatabaseURL, c.DirectDatabaseURL = secret.String{}, secret.String{}

@@ -53,14 +53,15 @@ func checkOwner(_ context.Context, s *subject) (string, error) {
 	return "", nil
 }
 
-func checkCertificate(_ context.Context, s *subject) (string, error) {
+func checkCertificate(_ context.Context, s *subject) (detail string, err error) {
 	if s.config.TLSCertFile == "" {
 		return "none: a proxy in front ends TLS", nil
 	}
-	until, err := server.CheckCertificate(s.config.TLSCertFile, s.config.TLSKeyFile)
+	s.certificate, err = server.ReadCertificate(s.config.TLSCertFile, s.config.TLSKeyFile)
 	if err != nil {
 		return "", err
 	}
+	until := s.certificate.NotAfter
 	if time.Now().After(until) {
 		return "", fmt.Errorf("it has expired at %s", until.UTC().Format(time.RFC3339))
 	}
@@ -68,14 +69,17 @@ func checkCertificate(_ context.Context, s *subject) (string, error) {
 }
 
 func checkCertificateEnd(_ context.Context, s *subject) (string, error) {
-	if s.config.TLSCertFile == "" {
+	if s.certificate != nil && time.Until(s.certificate.NotAfter) < certificateEnd {
+		return "", fmt.Errorf("it expires at %s", s.certificate.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return "", nil
+}
+
+func checkCertificateNames(_ context.Context, s *subject) (string, error) {
+	if s.certificate == nil {
 		return "", nil
 	}
-	until, err := server.CheckCertificate(s.config.TLSCertFile, s.config.TLSKeyFile)
-	if err == nil && time.Until(until) < certificateEnd {
-		err = fmt.Errorf("it expires at %s", until.UTC().Format(time.RFC3339))
-	}
-	return "", err
+	return "", s.certificate.VerifyHostname(s.config.PublicURL.Hostname())
 }
 
 func checkOpenFiles(context.Context, *subject) (string, error) {

@@ -27,7 +27,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/storetest"
 )
 
-// A certificate for 127.0.0.1 in two files.
+// A certificate for 127.0.0.1 and hub.example.com in two files.
 type certificate struct {
 	cert, key string
 	roots     *x509.CertPool
@@ -39,7 +39,7 @@ func newCertificate(t *testing.T, left time.Duration) certificate {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"hub.example.com"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(left), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -39,13 +40,13 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger, now func() time
 	return c, nil
 }
 
-// CheckCertificate reads a key pair as a server would, and says until when it is good.
-func CheckCertificate(certFile, keyFile string) (until time.Time, err error) {
+// ReadCertificate reads a key pair as a server would, and gives the certificate.
+func ReadCertificate(certFile, keyFile string) (*x509.Certificate, error) {
 	c, err := loadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler), time.Now)
 	if err != nil {
-		return time.Time{}, err
+		return nil, err
 	}
-	return c.pair.Leaf.NotAfter, nil
+	return c.pair.Leaf, nil
 }
 
 // config serves HTTP/2 and HTTP/1.1.
