@@ -264,12 +264,12 @@ func TestExamine(t *testing.T) {
 		},
 		"more connections than there are": {
 			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseConnections = 9000 },
-			warning: "connections: 0 nodes and one more want 9000, and Postgres gives ",
+			warning: "connections: nodes want 9000, those that run (0) and one more, and Postgres gives ",
 		},
 		"connections for all that run and not for a rolling restart": {
 			harm:    does(`INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{worker}', '1')`),
 			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseConnections = 300 }, // of the 397 that the tests' cluster gives
-			warning: "connections: 1 nodes and one more want ",
+			warning: "connections: nodes want 600, those that run (1) and one more, and Postgres gives ",
 		},
 		"tenants' connections are refused": {
 			setting: func(c *config.Config, _ *storetest.DB) { c.DatabaseURL = secret.New("postgres://hub@127.0.0.1:1/hub") },

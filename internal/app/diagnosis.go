@@ -274,9 +274,9 @@ func checkConnections(ctx context.Context, s *subject) (string, error) {
 	}
 	wanted := (len(nodes) + 1) * s.config.DatabaseConnections
 	if wanted > s.survey.MaxConnections {
-		return "", fmt.Errorf("%d nodes and one more want %d, and Postgres gives %d", len(nodes), wanted, s.survey.MaxConnections)
+		return "", fmt.Errorf("nodes want %d, those that run (%d) and one more, and Postgres gives %d", wanted, len(nodes), s.survey.MaxConnections)
 	}
-	return fmt.Sprintf("%d nodes and one more want %d of %d", len(nodes), wanted, s.survey.MaxConnections), nil
+	return fmt.Sprintf("nodes want %d of %d, those that run (%d) and one more", wanted, s.survey.MaxConnections, len(nodes)), nil
 }
 
 func checkWorkers(ctx context.Context, s *subject) (string, error) {

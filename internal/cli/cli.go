@@ -101,8 +101,9 @@ func begin(ctx context.Context, env Env) int {
 
 // later are the commands of other versions, and what does their work in this one.
 var later = map[string]string{
-	"listen": "`curl -N` reads a stream; `tributary dev` prints the line",
-	"verify": "the API verifies a captured request: see /docs/api#verifyWebhook of a hub",
+	"listen":    "`curl -N` reads a stream; `tributary dev` prints the line",
+	"publisher": "its messages come of webhooks, by routes",
+	"verify":    "the API verifies a captured request: see /docs/api#verifyWebhook of a hub",
 }
 
 // known says whether there is such a command, and if not, what there is. A flag is left to the parser.

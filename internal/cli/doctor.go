@@ -87,7 +87,11 @@ func ready(ctx context.Context, env Env, c config.Config, raw bool) error {
 	client := &http.Client{Transport: &http.Transport{}} // no proxy stands between a process and its own machine
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("no process answers at %s: %w", request.URL.Host, cause(err))
+		err = fmt.Errorf("no process answers at %s: %w", request.URL.Host, cause(err))
+		if raw {
+			err = errors.Join(err, json.NewEncoder(env.Stdout).Encode(map[string]string{"status": "unreachable"}))
+		}
+		return err
 	}
 	defer func() { _ = response.Body.Close() }() // read to its end
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))

@@ -36,10 +36,10 @@ func (w whose) Validate() error {
 
 type keyCreate struct {
 	whose
-	Name    string        `required:"" help:"What the audit and lists call it."`
-	Scope   []string      `placeholder:"S" sep:"none" help:"What it may do, such as tenants:read; all by default. Repeatable."`
-	Expires time.Duration `placeholder:"720h" help:"How long it is good; for ever by default."`
-	JSON    bool          `name:"json" help:"Print as JSON."`
+	Name    string    `required:"" help:"What the audit and lists call it."`
+	Scope   []string  `placeholder:"S" sep:"none" help:"What it may do, such as tenants:read; all by default. Repeatable."`
+	Expires *lifetime `placeholder:"720h" help:"How long it is good, in hours or in days (30d); for ever by default."`
+	JSON    bool      `name:"json" help:"Print as JSON."`
 }
 
 // Help is shown below the flags.
@@ -61,10 +61,10 @@ func (k keyCreate) Run(ctx context.Context, env Env) error {
 	switch {
 	case key.Name == "":
 		return usageError{errors.New("--name: a name that says nothing")}
-	case k.Expires < 0:
-		return usageError{fmt.Errorf("--expires %s: it would be over already", k.Expires)}
-	case k.Expires > 0:
-		key.ExpiresAt = new(key.CreatedAt.Add(k.Expires).UTC())
+	case hub.ValidateTitle("", key.Name) != nil:
+		return usageError{errors.New("--name: at most 200 characters of one line")}
+	case k.Expires != nil:
+		key.ExpiresAt = new(key.CreatedAt.Add(time.Duration(*k.Expires)).UTC())
 	}
 	_, owner, err := env.owner()
 	if err != nil {
@@ -84,6 +84,27 @@ func (k keyCreate) Run(ctx context.Context, env Env) error {
 	}
 	_, err = fmt.Fprintf(env.Stderr, "This is the key %s, %s. It is not shown again.\n", key.ID, key.Name)
 	return err
+}
+
+// A lifetime is how long something is good: more than no time.
+type lifetime time.Duration
+
+// UnmarshalText reads a duration as Go writes it, or whole days such as 30d.
+func (l *lifetime) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if days, inDays := strings.CutSuffix(string(text), "d"); inDays {
+		var n uint16
+		_, err = fmt.Sscanf(days, "%d", &n)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no time such as 720h or 30d", text)
+	case d <= 0:
+		return fmt.Errorf("%s: it would be over already", text)
+	}
+	*l = lifetime(d)
+	return nil
 }
 
 type keyList struct {

@@ -32,6 +32,9 @@ func (m migrateUp) Run(ctx context.Context, env Env) error {
 	}
 	err = store.Migrate(ctx, store.MigrateOptions{URL: owner.Reveal(), RolePrefix: c.RolePrefix, Login: m.Login, Log: logger(env, c)})
 	if err != nil {
+		if ctx.Err() != nil {
+			return errors.New("interrupted: each migration is done whole or not at all; run it again, and it goes on")
+		}
 		return err
 	}
 	status, err := store.OwnersMigrationStatus(ctx, owner.Reveal())

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/tributary-hub/tributary/internal/app"
@@ -10,7 +11,7 @@ import (
 )
 
 type serveCommand struct {
-	Roles string `placeholder:"LIST" help:"What this process does, of ingest, api, worker and stream, with commas; all by default. Also TRIBUTARY_ROLES."`
+	Roles *string `placeholder:"LIST" help:"What this process does, of ingest, api, worker and stream, with commas; all by default. Also TRIBUTARY_ROLES."`
 }
 
 // Help is shown below the flags.
@@ -24,9 +25,12 @@ func (s serveCommand) Run(ctx context.Context, env Env) error {
 	if err != nil && !understood {
 		return err
 	}
-	if s.Roles != "" {
-		if c.Roles, err = config.ParseRoles(s.Roles); err != nil {
-			return usageError{err}
+	if s.Roles != nil {
+		if *s.Roles == "" {
+			return usageError{errors.New("--roles: names none; without the flag they are all of ingest, api, worker and stream")}
+		}
+		if c.Roles, err = config.ParseRoles(*s.Roles); err != nil {
+			return usageError{fmt.Errorf("--roles: %w", err)}
 		}
 	}
 	log := logger(env, c)

@@ -63,8 +63,11 @@ type Roles struct {
 // AllRoles are those of a process that names none.
 func AllRoles() Roles { return Roles{Ingest: true, API: true, Worker: true, Stream: true} }
 
-// ParseRoles reads a list such as ingest,stream; an empty one is all roles.
+// ParseRoles reads a list such as ingest,stream; "" is all roles.
 func ParseRoles(list string) (Roles, error) {
+	if list == "" {
+		return AllRoles(), nil
+	}
 	var roles Roles
 	for name := range strings.SplitSeq(list, ",") {
 		switch name = strings.TrimSpace(name); name {
@@ -82,7 +85,7 @@ func ParseRoles(list string) (Roles, error) {
 		}
 	}
 	if roles == (Roles{}) {
-		return AllRoles(), nil
+		return Roles{}, hub.Errorf(hub.Invalid, "%q names no role; they are ingest, api, worker and stream, with commas between them", list)
 	}
 	return roles, nil
 }

@@ -448,6 +448,9 @@ func TestParseRoles(t *testing.T) {
 			t.Errorf("%q: %q, %v; want %q", tt.list, roles, err, tt.want)
 		}
 	}
+	if _, err := config.ParseRoles(" ,"); hub.CodeOf(err) != hub.Invalid || !strings.Contains(err.Error(), `" ," names no role`) {
+		t.Errorf("none: %v", err)
+	}
 	if _, err := config.ParseRoles("stream,Ingest"); hub.CodeOf(err) != hub.Invalid || !strings.Contains(err.Error(), `"Ingest" is no role`) {
 		t.Errorf("upper case: %v", err)
 	}

@@ -75,7 +75,7 @@ func (m *migration) patiently(ctx context.Context, step string, do func() error)
 				"Let them end, or end them by SELECT pg_terminate_backend(…), and run `tributary migrate up` again", step, try, list(blockers))
 		}
 		wait := pauseAfter(try)
-		m.log.InfoContext(ctx, "a migration gives way, and tries again", "step", step, "try", try, "again_in", wait, "in_its_way", list(blockers))
+		m.log.InfoContext(ctx, "a migration gives way, and tries again", "step", step, "try", try, "again_in", wait.String(), "in_its_way", list(blockers))
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}
