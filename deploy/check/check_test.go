@@ -106,6 +106,7 @@ var secretFiles = map[string]string{
 	"TRIBUTARY_DIRECT_DATABASE_URL_FILE": "postgres://tributary_hub:x@postgres:5432/tributary",
 	"TRIBUTARY_OWNER_DATABASE_URL_FILE":  "postgres://tributary_owner:x@postgres:5432/tributary",
 	"TRIBUTARY_KEYSET_FILE":              "a keyset",
+	"OTEL_EXPORTER_OTLP_HEADERS_FILE":    "authorization=Bearer%20token",
 }
 
 func TestJudge(t *testing.T) {

@@ -59,6 +59,11 @@ func TestValues_Refused(t *testing.T) {
 		{"somebody else's variable", "env.LD_PRELOAD", "/x.so", "LD_PRELOAD"},
 		{"a list as a setting", "env.TRIBUTARY_TRUSTED_PROXIES", []any{"10.0.0.0/8"}, "TRIBUTARY_TRUSTED_PROXIES"},
 		{"a port by name", "database.ports", []any{"postgres"}, "ports"},
+		{"a collector's key in plain sight", "env.OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x", "OTEL_EXPORTER_OTLP_HEADERS"},
+		{"one for traces alone", "workloads.hub.env", map[string]any{"OTEL_EXPORTER_OTLP_TRACES_HEADERS": "a=b"}, "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
+		{"a label of the chart's own", "podLabels", map[string]any{"app.kubernetes.io/instance": "x"}, "podLabels"},
+		{"one for the monitor", "serviceMonitor.labels", map[string]any{"helm.sh/chart": "x"}, "serviceMonitor/labels"},
+		{"one for the rules", "prometheusRule.labels", map[string]any{"app.kubernetes.io/name": "x"}, "prometheusRule/labels"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -68,6 +73,51 @@ func TestValues_Refused(t *testing.T) {
 			_, err := render(t.Context(), values)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v; want an error that names %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// What is good by itself and contradicts another value is refused too; its neighbour that agrees is taken.
+func TestValues_Agree(t *testing.T) {
+	t.Parallel()
+	worker := func(replicas int) map[string]any {
+		return map[string]any{"roles": []any{"worker"}, "replicas": replicas}
+	}
+	front := []any{"ingest", "api", "stream"}
+	tests := []struct {
+		name   string
+		values map[string]any // by their paths, with dots
+		want   string         // in the refusal; "" is none
+	}{
+		{"a long wait before the end", map[string]any{"preStopSeconds": 11}, "terminationGracePeriodSeconds is too short"},
+		{"and the time for it", map[string]any{"preStopSeconds": 11, "terminationGracePeriodSeconds": 41}, ""},
+		{"an end that is one second short", map[string]any{"preStopSeconds": 11, "terminationGracePeriodSeconds": 40}, "are 41"},
+		{"no replica of all", map[string]any{"workloads.hub.replicas": 0}, "no workload has the role ingest and a replica"},
+		{"no replica of the only worker", map[string]any{"workloads.hub.roles": front, "workloads.worker": worker(0)}, "no workload has the role worker and a replica"},
+		{"a replica of it", map[string]any{"workloads.hub.roles": front, "workloads.worker": worker(1)}, ""},
+		{"no replica, and another worker", map[string]any{"workloads.worker": worker(0)}, ""},
+		{"the owner's login for the hub", map[string]any{"database.secret": "tributary-owner", "database.key": "owner_database_url"}, "database.key and migration are the same key"},
+		{"another key of the owner's secret", map[string]any{"database.secret": "tributary-owner"}, ""},
+		{"a pooler that is none", map[string]any{"database.directKey": "database_url"}, "database.key and database.directKey are the same key"},
+		{"the keyset as the database", map[string]any{"database.key": "keyset"}, "database.key and keyset are the same key"},
+		{"the owner's login past the pooler", map[string]any{"database.directKey": "url", "migration.secret": "tributary", "migration.key": "url"}, "database.directKey and migration are the same key"},
+		{"the keyset for the collector", map[string]any{"collectorHeaders.secret": "tributary", "collectorHeaders.key": "keyset"}, "keyset and collectorHeaders are the same key"},
+		{"a monitor that is let in nowhere", map[string]any{"serviceMonitor.enabled": true, "networkPolicy.opsFrom": []any{}}, "networkPolicy.opsFrom"},
+		{"a monitor without a policy", map[string]any{"serviceMonitor.enabled": true, "networkPolicy.opsFrom": []any{}, "networkPolicy.enabled": false}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			values := cases(t)["plain"]
+			for path, value := range tt.values {
+				set(values, path, value)
+			}
+			switch _, err := render(t.Context(), values); {
+			case tt.want == "" && err != nil:
+				t.Error(err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %v; want an error that says %q", err, tt.want)
 			}
 		})
 	}

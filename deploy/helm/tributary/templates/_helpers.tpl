@@ -27,16 +27,55 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "tributary.replicas" -}}
+{{- ternary (get . "replicas") 1 (hasKey . "replicas") -}}
+{{- end -}}
+
 {{/* The name of the first workload with a role; a role without a home would be missed by nobody but users. */}}
 {{- define "tributary.home" -}}
 {{- $role := .role -}}
 {{- $home := "" -}}
 {{- range $name, $workload := .root.Values.workloads -}}
-{{- if and $workload (not $home) (has $role $workload.roles) -}}
+{{- if and $workload (not $home) -}}
+{{- if and (has $role $workload.roles) (ne (include "tributary.replicas" $workload) "0") -}}
 {{- $home = $name -}}
 {{- end -}}
 {{- end -}}
-{{- required (printf "no workload has the role %s: the hub needs ingest, api, worker and stream" $role) $home -}}
+{{- end -}}
+{{- required (printf "no workload has the role %s and a replica: the hub needs ingest, api, worker and stream" $role) $home -}}
+{{- end -}}
+
+{{/* Values that each are as they should be, and cannot be so together. */}}
+{{- define "tributary.agree" -}}
+{{- range $role := list "ingest" "api" "worker" "stream" -}}
+{{- $_ := include "tributary.home" (dict "root" $ "role" $role) -}}
+{{- end -}}
+{{- $needed := add (int .Values.preStopSeconds) 30 -}}
+{{- if lt (int64 .Values.terminationGracePeriodSeconds) $needed -}}
+{{- fail (printf "terminationGracePeriodSeconds is too short: preStopSeconds, 25 in which the hub drains and 5 to spare are %d" $needed) -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.opsFrom) -}}
+{{- fail "serviceMonitor is enabled, and networkPolicy.opsFrom lets nobody reach what it asks: name where Prometheus runs" -}}
+{{- end -}}
+{{- $secrets := list (list "database.key" .Values.database.secret .Values.database.key) (list "keyset" .Values.keyset.secret .Values.keyset.key) -}}
+{{- with .Values.database.directKey -}}
+{{- $secrets = append $secrets (list "database.directKey" $.Values.database.secret .) -}}
+{{- end -}}
+{{- if .Values.migration.enabled -}}
+{{- $secrets = append $secrets (list "migration" .Values.migration.secret .Values.migration.key) -}}
+{{- end -}}
+{{- if .Values.collectorHeaders.secret -}}
+{{- $secrets = append $secrets (list "collectorHeaders" .Values.collectorHeaders.secret .Values.collectorHeaders.key) -}}
+{{- end -}}
+{{- $seen := dict -}}
+{{- range $pair := $secrets -}}
+{{- $name := index $pair 0 -}}
+{{- $at := printf "%s/%s" (index $pair 1) (index $pair 2) -}}
+{{- if hasKey $seen $at -}}
+{{- fail (printf "%s and %s are the same key of the same secret, %s: each is a secret of its own" (get $seen $at) $name $at) -}}
+{{- end -}}
+{{- $_ := set $seen $at $name -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "tributary.podSecurityContext" -}}
