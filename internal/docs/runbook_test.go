@@ -102,8 +102,8 @@ func TestMetrics_NamesAreThere(t *testing.T) {
 			t.Errorf("the page lacks %s", base)
 		}
 	}
-	// Not metrics: logins, roles and schemas of the database, the network of compose.yaml, and the external label.
-	other := regexp.MustCompile(`^tributary_(url|river|tenant|pipeline|owner|hub|outside)$`)
+	// Not metrics: logins, roles and schemas of the database, the networks of compose.yaml, and the external label.
+	other := regexp.MustCompile(`^tributary_(url|river|tenant|pipeline|owner|hub|outside|database)$`)
 	places := []string{"../../deploy/prometheus/*.yaml", "../../deploy/grafana/*.json", "pages/*.md", "pages/runbooks/*.md"}
 	named := map[string]bool{}
 	for _, place := range places {

@@ -50,8 +50,8 @@ func newInstallation(t *testing.T) *installation {
 	return i
 }
 
-// paste runs all of the page's blocks of a kind in one shell, as a reader would, and gives what they print. What the
-// page says of places is replaced first, by pairs.
+// paste runs all blocks of a kind in one shell, as a reader would, and gives what they print. What the pages say of
+// places is replaced first, by pairs.
 func (i *installation) paste(t *testing.T, kind string, replace ...string) string {
 	t.Helper()
 	text := strings.NewReplacer(replace...).Replace(strings.Join(installBlocks(t, kind), ""))
@@ -73,15 +73,19 @@ func (i *installation) run(t *testing.T, text string) (string, error) {
 	return string(out), err
 }
 
-// installBlocks are those of the page that are marked so.
+// installBlocks are those that are marked so: of the page on installing, and then of those that look after what it has
+// installed.
 func installBlocks(t *testing.T, kind string) []string {
 	t.Helper()
 	var all []string
-	for _, match := range regexp.MustCompile("(?ms)^```"+kind+"\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "../docs/pages/install.md"), -1) {
-		all = append(all, match[1])
-	}
-	if len(all) == 0 {
-		t.Fatalf("the page has no block of %q", kind)
+	for _, page := range []string{"install", "runbooks", "backup", "upgrade"} {
+		before := len(all)
+		for _, match := range regexp.MustCompile("(?ms)^```"+kind+"\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "../docs/pages/"+page+".md"), -1) {
+			all = append(all, match[1])
+		}
+		if page == "install" && len(all) == before {
+			t.Fatalf("the page has no block of %q", kind)
+		}
 	}
 	return all
 }
@@ -102,7 +106,7 @@ func TestDocs_InstallSystemd(t *testing.T) {
 		writeFile(t, path, strings.NewReplacer("/etc/tributary", i.etc+"/tributary", "/usr/local/bin", i.bin, "=127.0.0.1:8080", "="+listen, "=127.0.0.1:9090", "="+ops).Replace(readFile(t, path)), 0o644)
 	}
 	t.Cleanup(func() { i.stop(t) })
-	places := []string{"/etc/", i.etc + "/", "/usr/local/bin", i.bin, "@127.0.0.1:5432/tributary", "@/tributary?host=" + host}
+	places := []string{"/etc/", i.etc + "/", "/usr/local/bin", i.bin, "@127.0.0.1:5432/tributary", "@/tributary?host=" + host, "127.0.0.1:9090", ops}
 	out := i.paste(t, "sh systemd", places...)
 	if strings.Contains(out, "failed ") || !strings.Contains(out, "ok       sealed data") {
 		t.Errorf("doctor, as the page asks it, says of a hub that is well:\n%s", out)

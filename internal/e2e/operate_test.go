@@ -3,46 +3,40 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tributary-hub/tributary/internal/e2e"
-	"github.com/tributary-hub/tributary/internal/localpg"
 )
 
 // TestDocs_Operate runs the snippets of the operators' pages, in their order, each page beside a node of its own on a
-// database of its own: as an operator in a checkout, with the owner's URL in $OWNER, those of a database to restore into in
-// $RESTORED and $RESTORED_HUB, and the environment of serve.
+// database of its own: as an operator in a checkout, with the owner's URL in $OWNER and the environment of serve.
 func TestDocs_Operate(t *testing.T) {
 	t.Parallel()
-	e2e.Needs(t, "psql")
+	needsPostgresPrograms(t)
+	e2e.Needs(t, "openssl")
 	pages := map[string][]snippet{}
 	for _, s := range snippets(t, "sh operate") {
 		pages[s.page] = append(pages[s.page], s)
 	}
-	postgres, err := localpg.Start(t.Context(), localpg.Options{DataDir: filepath.Join(t.TempDir(), "pg"), Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := postgres.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Errorf("stop Postgres: %v", err)
-		}
-	})
 	for page, of := range pages {
-		o := newOperator(t, postgres, strings.TrimSuffix(page, ".md"))
+		o := newOperator(t)
 		o.serve(t)
 		nodes := 1
+		var said strings.Builder
 		for _, snippet := range of {
-			out, err := o.paste(t, snippet.text)
+			out, err := o.paste(t, o.elsewhere(t, snippet.text))
+			said.WriteString(out)
 			if err != nil {
 				t.Errorf("%s: %v\n%s\n%s", page, err, snippet.text, out)
 			}
@@ -52,54 +46,90 @@ func TestDocs_Operate(t *testing.T) {
 			out, err := o.paste(t, `psql -qAtd "$OWNER" -c 'SELECT count(*) FROM tributary.nodes'`)
 			return err == nil && strings.TrimSpace(out) == strconv.Itoa(nodes)
 		})
+		if page == "backup.md" && !strings.Contains(said.String(), " kept ") {
+			t.Errorf("%s: it shows no tenant of what it has restored:\n%s", page, said.String())
+		}
 		o.stop(t)
 	}
 }
 
-// An operator sits at a shell, with an environment, and a folder that its files are in.
+// TestDocs_Logins: the owner and the hub's login may the same wherever they are made.
+func TestDocs_Logins(t *testing.T) {
+	t.Parallel()
+	places := []string{"../docs/pages/install.md", "../docs/pages/backup.md", "../../deploy/postgres/roles.sh"}
+	made := make([][]string, len(places))
+	for i, place := range places {
+		for _, statement := range regexp.MustCompile(`(?m)^(CREATE ROLE|GRANT) .*;$`).FindAllString(readFile(t, place), -1) {
+			may, _, _ := strings.Cut(statement, " PASSWORD ")
+			made[i] = append(made[i], may)
+		}
+		if diff := cmp.Diff(made[0], made[i]); diff != "" || len(made[i]) != 3 {
+			t.Errorf("%s (-install +this):\n%s", place, diff)
+		}
+	}
+}
+
+// An operator sits at a shell in a checkout, with an environment, on a machine where the hub was installed as the page
+// on installing says: the owner's login and the hub's are those that it makes, and neither is a superuser.
 type operator struct {
 	dir     string
 	environ []string
+	owner   string // the URL that is in $OWNER
+	hub     string // that of the hub's login
 	log     string // of the node that was started first
+	fresh   string // the socket of a second Postgres, once a page has a database made
 	groups  []int  // of processes, to be ended with the operator's day
 }
 
-// newOperator has a database of that name, migrated, and a keyset.
-func newOperator(t *testing.T, postgres *localpg.Server, database string) *operator {
+// newOperator has a database that is migrated and has a tenant, and a keyset.
+func newOperator(t *testing.T) *operator {
 	t.Helper()
+	i := newInstallation(t)
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := postgres.CreateDatabase(t.Context(), database); err != nil {
-		t.Fatal(err)
-	}
-	o := &operator{dir: t.TempDir()}
-	owner := postgres.URL(database)
+	o := &operator{dir: i.checkout}
 	// Each node that the pages start is on a machine of its own, where its ports are free.
-	elsewhere := "#!/bin/sh\nif [ \"$1\" = serve ]; then export TRIBUTARY_LISTEN=127.0.0.1:0 TRIBUTARY_OPS_LISTEN=127.0.0.1:0; fi\nexec '" + path + "' \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(o.dir, "tributary"), []byte(elsewhere), 0o755); err != nil {
+	writeFile(t, filepath.Join(i.bin, "tributary"),
+		"#!/bin/sh\nif [ \"$1\" = serve ]; then export TRIBUTARY_LISTEN=127.0.0.1:0 TRIBUTARY_OPS_LISTEN=127.0.0.1:0; fi\nexec '"+path+"' \"$@\"\n", 0o755)
+	secrets := filepath.Join(i.etc, "tributary")
+	if err := os.MkdirAll(secrets, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	deploy, err := filepath.Abs("../../deploy")
-	if err == nil {
-		err = os.Symlink(deploy, filepath.Join(o.dir, "deploy"))
+	host := strictPostgres(t, t.TempDir())
+	o.environ = slices.Concat(os.Environ(), i.environment, []string{"PGHOST=" + host, "HOME=" + i.checkout})
+	for _, block := range installBlocks(t, "sh systemd") {
+		if !strings.Contains(block, "CREATE DATABASE") {
+			continue
+		}
+		block = strings.NewReplacer("/etc/", i.etc+"/", "@127.0.0.1:5432/tributary", "@/tributary?host="+host).Replace(block)
+		if out, err := o.paste(t, block); err != nil {
+			t.Fatalf("install: %v\n%s", err, out)
+		}
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.environ = append(os.Environ(), "PATH="+o.dir+":"+os.Getenv("PATH"), "OWNER="+owner,
-		"RESTORED="+postgres.URL(database+"_restored"), "RESTORED_HUB="+asLogin(t, postgres.URL(database+"_restored"), "hub"))
+	o.owner = strings.TrimSpace(readFile(t, filepath.Join(secrets, "owner_database_url")))
+	o.hub = strings.TrimSpace(readFile(t, filepath.Join(secrets, "database_url")))
+	o.environ = append(o.environ, "OWNER="+o.owner)
 	prepare := `
-		psql -qd "$OWNER" -c "DO \$\$ BEGIN CREATE ROLE hub LOGIN NOINHERIT; EXCEPTION WHEN duplicate_object THEN NULL; END \$\$"
-		TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary migrate up --login hub
-		tributary keyset new >keyset`
+		TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary migrate up --login tributary_hub
+		psql -qd "$OWNER" -c "INSERT INTO tributary.tenants (id, slug, name) VALUES (gen_random_uuid(), 'kept', 'Kept')"`
 	if out, err := o.paste(t, prepare); err != nil {
 		t.Fatalf("prepare: %v\n%s", err, out)
 	}
-	o.environ = append(o.environ, "TRIBUTARY_DATABASE_URL="+asLogin(t, owner, "hub"), "TRIBUTARY_KEYSET_FILE="+filepath.Join(o.dir, "keyset"),
-		"TRIBUTARY_PUBLIC_URL=https://hub.example.com", "TRIBUTARY_LOG_LEVEL=debug")
+	o.environ = append(o.environ, "TRIBUTARY_DATABASE_URL_FILE="+filepath.Join(secrets, "database_url"),
+		"TRIBUTARY_KEYSET_FILE="+filepath.Join(secrets, "keyset"), "TRIBUTARY_PUBLIC_URL=https://hub.example.com", "TRIBUTARY_LOG_LEVEL=debug")
 	return o
+}
+
+// elsewhere is the text with another Postgres in it, which is new, from where a superuser makes a database on.
+func (o *operator) elsewhere(t *testing.T, text string) string {
+	t.Helper()
+	if strings.Contains(text, "CREATE DATABASE") && o.fresh == "" {
+		o.fresh = strictPostgres(t, t.TempDir())
+		o.environ = append(o.environ, "PGHOST="+o.fresh)
+	}
+	return strings.ReplaceAll(text, "@127.0.0.1:5432/tributary", "@/tributary?host="+o.fresh)
 }
 
 // serve starts a node, whose operator's port the environment names from then on.
@@ -174,15 +204,4 @@ func (o *operator) stop(t *testing.T) {
 		}
 		wantNoSecrets(t, string(said))
 	}
-}
-
-// asLogin is the URL with another user in it.
-func asLogin(t *testing.T, database, login string) string {
-	t.Helper()
-	u, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.User(login)
-	return u.String()
 }
