@@ -42,6 +42,7 @@ ask() { psql --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON
 
 take() {
 	local file=$1 part keys
+	case $file in -*) file=./$file ;; esac
 	if [ -e "$file" ]; then fail "$file is there already"; fi
 	if [ "$(ask --command "SELECT to_regclass('tributary.keyset_keys') IS NOT NULL")" != t ]; then
 		fail 'this is no database of a hub, or of one older than this script'
@@ -51,7 +52,11 @@ take() {
 	# shellcheck disable=SC2064 # its name now
 	trap "rm -f $(printf '%q' "$part")" EXIT
 	pg_dump --no-password --format custom --schema tributary --schema tributary_river --lock-wait-timeout 30s \
-		--file "$part" --dbname "$url"
+		--file "$part" --dbname "$url" &
+	# shellcheck disable=SC2064 # this one
+	trap "kill $! 2>/dev/null || true; exit 143" TERM INT HUP # left alone it would hold its snapshot
+	wait $!
+	trap - TERM INT HUP
 	pg_restore --list "$part" >/dev/null
 	ln "$part" "$file" # fails where another one has come meanwhile
 	keys=$(ask --command "SELECT coalesce(string_agg(key_id::text, ', ' ORDER BY made_at), 'none yet') FROM tributary.keyset_keys WHERE retired_at IS NULL")

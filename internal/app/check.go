@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -21,9 +22,10 @@ import (
 // of all, and readiness asks those that have a probe.
 type check struct {
 	name   string
-	remedy string   // what an operator can do where it does not hold
-	minor  bool     // doctor warns of it, and nothing else does
-	needs  []string // checks, and variables that are understood, without which this one cannot be asked
+	remedy string                          // what an operator can do where it does not hold
+	mends  func(err error) (remedy string) // another remedy for some errors; "" is the one above; may be nil
+	minor  bool                            // doctor warns of it, and nothing else does
+	needs  []string                        // checks, and variables that are understood, without which this one cannot be asked
 	run    func(ctx context.Context, s *subject) (detail string, err error)
 	probe  func(ctx context.Context, s *subject) error // cheap enough for readiness; nil: not asked there
 }
@@ -38,7 +40,8 @@ type subject struct {
 	keeper      *secret.Keeper
 	db          *store.Store
 	river       *store.River
-	listener    *backplane.Listener // once the process runs, for readiness
+	committing  func() bool         // whether this process has committed a beat of late; it and
+	listener    *backplane.Listener // this once the process runs, for readiness
 }
 
 // The kinds of installation.
@@ -46,112 +49,6 @@ const (
 	production  = "production"
 	development = "dev"
 )
-
-// checks is the list behind serve, doctor and readiness, in the order in which an operator would look.
-func checks() []check {
-	return []check{
-		{
-			name: "public URL", needs: []string{"TRIBUTARY_PUBLIC_URL"}, run: checkPublicURL,
-			remedy: "set TRIBUTARY_PUBLIC_URL to where browsers and providers reach the hub, such as https://hub.example.com",
-		},
-		{
-			name: "keyset", needs: []string{"TRIBUTARY_KEYSET"}, run: checkKeyset,
-			remedy: "`tributary keyset new` makes one: keep it where you keep secrets, and name it in TRIBUTARY_KEYSET or TRIBUTARY_KEYSET_FILE of every process",
-		},
-		{
-			name: "owner", run: checkOwner,
-			remedy: "unset TRIBUTARY_OWNER_DATABASE_URL where a process serves: it is for migrate, keyset, key and epoch",
-		},
-		{
-			name: "certificate", needs: []string{"TRIBUTARY_TLS_CERT_FILE", "TRIBUTARY_TLS_KEY_FILE"}, run: checkCertificate,
-			remedy: "TRIBUTARY_TLS_CERT_FILE and TRIBUTARY_TLS_KEY_FILE name a certificate with its chain and its private key, in PEM",
-		},
-		{
-			name: "certificate's end", needs: []string{"certificate"}, minor: true, run: checkCertificateEnd,
-			remedy: "renew the certificate; the hub reads the files again by itself",
-		},
-		{
-			name: "certificate's names", needs: []string{"certificate", "public URL"}, minor: true, run: checkCertificateNames,
-			remedy: "take a certificate for the host of TRIBUTARY_PUBLIC_URL, unless a proxy that trusts this one stands in front",
-		},
-		{
-			name: "open files", minor: true, run: checkOpenFiles,
-			remedy: "raise the limit (LimitNOFILE= of systemd, ulimit -n): each stream and each request holds one",
-		},
-		{
-			name: "server", needs: []string{"TRIBUTARY_DATABASE_URL", "DATABASE_URL", "TRIBUTARY_DIRECT_DATABASE_URL"}, run: checkServer,
-			remedy: "TRIBUTARY_DATABASE_URL, and TRIBUTARY_DIRECT_DATABASE_URL where that is set, name the database with the hub's login: a primary of Postgres 15 or newer",
-		},
-		{
-			name: "direct connection", needs: []string{"server"}, run: checkDirect,
-			remedy: "name the way past the transaction pooler in TRIBUTARY_DIRECT_DATABASE_URL: what listens, works jobs and reads the log needs a session of its own",
-		},
-		{
-			name: "durability", needs: []string{"server"}, run: checkDurability,
-			remedy: "take synchronous_commit = off back, in postgresql.conf, ALTER SYSTEM, ALTER DATABASE or ALTER ROLE: with it a crash of Postgres loses webhooks that were acknowledged",
-		},
-		{
-			name: "fsync", needs: []string{"server"}, minor: true, run: checkFsync,
-			remedy: "set fsync = on: without it a crash of the machine loses or breaks the database",
-		},
-		{
-			name: "login", needs: []string{"server"}, run: checkLogin,
-			remedy: "make a login that owns nothing, `CREATE ROLE hub LOGIN NOINHERIT PASSWORD '…'`, let the owner run `tributary migrate up --login hub`, and name it in TRIBUTARY_DATABASE_URL",
-		},
-		{
-			name: "login's ways out", needs: []string{"server"}, minor: true, run: checkWaysOut,
-			remedy: "take that from the login: REVOKE the role, or ALTER ROLE … NOCREATEROLE",
-		},
-		{
-			name: "roles", needs: []string{"server"}, run: checkRoles,
-			remedy: "the owner of the schema runs `tributary migrate up --login NAME`, with the login's name: it makes the roles and grants them",
-		},
-		{
-			name: "database", needs: []string{"roles", "direct connection"}, run: pinged, probe: ping,
-			remedy: "see that the login can connect (pg_hba.conf, connection limits), and that any pooler passes SET ROLE in TRIBUTARY_DIRECT_DATABASE_URL",
-		},
-		{
-			name: "pooler", needs: []string{"database"}, run: checkPooler,
-			remedy: "add default_query_exec_mode=exec to the query of TRIBUTARY_DATABASE_URL, or use PgBouncer 1.21 or newer with its max_prepared_statements above 0",
-		},
-		{
-			name: "migrations", needs: []string{"database"}, run: checkMigrations, probe: probeMigrations,
-			remedy: "the owner of the schema runs `tributary migrate up --login NAME` of this build, with the login's name",
-		},
-		{
-			name: "confinement", needs: []string{"migrations"}, run: checkConfinement,
-			remedy: "ALTER ROLE … NOSUPERUSER NOBYPASSRLS, and REASSIGN OWNED what it owns: row-level security does not hold such a role",
-		},
-		{
-			name: "installation", needs: []string{"migrations"}, run: checkInstallation,
-			remedy: "use another database: `tributary dev` and `tributary serve` each mark theirs at its first use and refuse the other's",
-		},
-		{
-			name: "sealed data", needs: []string{"keyset", "migrations"}, run: checkSealed, probe: probeSealed,
-			remedy: "name the keyset in TRIBUTARY_KEYSET that the database was used with; see /docs/keyset",
-		},
-		{
-			name: "clock", needs: []string{"database"}, run: checkClock, probe: probeClock,
-			remedy: "let both machines keep time by NTP: ids carry this machine's clock, and partitions follow Postgres's",
-		},
-		{
-			name: "listener", needs: []string{"database"}, run: checkListener, probe: probeListener,
-			remedy: "TRIBUTARY_DIRECT_DATABASE_URL must lead past any transaction pooler: it accepts LISTEN and never delivers",
-		},
-		{
-			name: "epoch", needs: []string{"migrations"}, minor: true, run: checkEpoch,
-			remedy: "GRANT EXECUTE on those functions to the role that ends in _pipeline; until then say `tributary epoch new` after each failover and restore",
-		},
-		{
-			name: "connections", needs: []string{"migrations"}, minor: true, run: checkConnections,
-			remedy: "raise max_connections, or lower TRIBUTARY_DATABASE_CONNECTIONS, so that a rolling restart fits too",
-		},
-		{
-			name: "workers", needs: []string{"migrations"}, minor: true, run: checkWorkers,
-			remedy: "start a process with the role worker, or leave TRIBUTARY_ROLES out: webhooks are taken in and wait",
-		},
-	}
-}
 
 // A Finding is what came of one check.
 type Finding struct {
@@ -188,9 +85,9 @@ func examine(ctx context.Context, s *subject, problems config.Problems) []Findin
 			case err == nil:
 				f.State, f.Detail = OK, detail
 			case c.minor:
-				f.State, f.Detail, f.Remedy = Warning, hub.Plain(err), c.remedy
+				f.State, f.Detail, f.Remedy = Warning, hub.Plain(err), c.remedyOf(err)
 			default:
-				f.State, f.Detail, f.Remedy = Failed, hub.Plain(err), c.remedy
+				f.State, f.Detail, f.Remedy = Failed, hub.Plain(err), c.remedyOf(err)
 			}
 			held[c.name] = err == nil
 		} else {
@@ -199,6 +96,13 @@ func examine(ctx context.Context, s *subject, problems config.Problems) []Findin
 		findings = append(findings, f)
 	}
 	return findings
+}
+
+func (c check) remedyOf(err error) string {
+	if c.mends != nil {
+		return cmp.Or(c.mends(err), c.remedy)
+	}
+	return c.remedy
 }
 
 // A Refusal is why a process does not start: the findings that failed.

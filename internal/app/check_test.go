@@ -287,6 +287,19 @@ func TestExamine(t *testing.T) {
 			},
 			failed: "listener: the listener does not hear what is sent to it",
 		},
+		"a server that takes no writes": {
+			harm:   does(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`),
+			failed: "writes: the server takes no writes: transaction_read_only is on",
+		},
+		"a standby that never confirms": {
+			harm:   pretends(`pg_logical_emit_message(boolean, text, text)`, `pg_lsn`, `pg_catalog.pg_current_wal_lsn() FROM pg_catalog.pg_sleep(60)`),
+			failed: "writes: a commit takes more than 5s: a standby of synchronous_standby_names may be away",
+		},
+		"no partition for today": {
+			harm:    does(dropToday + `; INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{worker}', '1')`),
+			warning: "partitions: there is no partition for today of events, messages, and nothing can be written there",
+		},
+		"no partition, and nothing has run yet": {harm: does(dropToday)},
 		"nobody who works": {
 			harm:    does(`INSERT INTO tributary.nodes (id, roles, version) VALUES ('a', '{ingest}', '1')`),
 			warning: "workers: no process that runs has the role worker",
@@ -546,18 +559,27 @@ func mark(kind string) harm {
 	}
 }
 
+// dropToday leaves no partition of events and of messages for today.
+const dropToday = `DO $$ BEGIN EXECUTE format('DROP TABLE tributary.events_%1$s, tributary.messages_%1$s', to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')); END $$`
+
 // What a process cannot do without makes it unready, each by its name, and so does that it stops.
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		before  harm
 		after   func(context.Context, *testing.T, *app.App, *store.Store, *backplane.Listener)
+		stuck   bool // nothing is committed
 		failing []string
 	}{
-		"all is well": {},
+		"all is well":          {},
+		"nothing is committed": {stuck: true, failing: []string{"writes"}},
+		"no partition": {
+			before:  does(dropToday),
+			failing: []string{"partitions"},
+		},
 		"the database is away": {
 			after:   func(_ context.Context, _ *testing.T, _ *app.App, s *store.Store, _ *backplane.Listener) { s.Close() },
-			failing: []string{"database", "migrations", "sealed data", "clock"},
+			failing: []string{"database", "migrations", "partitions", "sealed data", "clock"},
 		},
 		"not migrated": {
 			before:  does(`UPDATE tributary.schema_version SET version = 0`),
@@ -610,7 +632,7 @@ func TestReadiness(t *testing.T) {
 			keeper, err := secret.Open(keyset)
 			must(t, err)
 			var failing []string
-			for _, check := range a.Readiness(s, keeper, listener) {
+			for _, check := range a.Readiness(s, keeper, listener, func() bool { return !tt.stuck }) {
 				if check.Run(ctx) != nil {
 					failing = append(failing, check.Name)
 				}

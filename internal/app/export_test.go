@@ -27,8 +27,8 @@ func Quieted(behind slog.Handler, now func() time.Time) slog.Handler {
 }
 
 // Readiness is what must hold for the process to be sent requests.
-func (a *App) Readiness(db *store.Store, keeper *secret.Keeper, l *backplane.Listener) []server.Check {
-	return a.readiness(&subject{db: db, keeper: keeper, listener: l})
+func (a *App) Readiness(db *store.Store, keeper *secret.Keeper, l *backplane.Listener, committing func() bool) []server.Check {
+	return a.readiness(&subject{db: db, keeper: keeper, listener: l, committing: committing})
 }
 
 // Registry has the metrics of the process.

@@ -67,9 +67,11 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "watch", worker.NewWatch(worker.WatchOptions{Pipeline: db.Pipeline, River: river, Log: log, Metrics: metrics})); err != nil {
 		return err
 	}
-	if err := a.startNode(ctx, db, river, keeper, metrics); err != nil { // it takes over what its killed predecessor left before River begins
+	node, err := a.startNode(ctx, db, river, keeper, metrics) // it takes over what its killed predecessor left before River begins
+	if err != nil {
 		return err
 	}
+	checked.committing = node.Written
 
 	// What several roles share.
 	client, err := egress.NewClient(egress.Options{Allow: o.Config.EgressAllow, Dev: o.Dev, Logger: log})

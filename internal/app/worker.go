@@ -26,15 +26,16 @@ type workerParts struct {
 }
 
 // startNode makes this process known to the others, by its roles.
-func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River, keeper *secret.Keeper, metrics prometheus.Registerer) error {
+func (a *App) startNode(ctx context.Context, db *store.Store, river *store.River, keeper *secret.Keeper, metrics prometheus.Registerer) (*worker.Node, error) {
 	keys, err := keyset.Of(keeper)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.start(ctx, "node", worker.NewNode(worker.NodeOptions{
+	node := worker.NewNode(worker.NodeOptions{
 		Pipeline: db.Pipeline, River: river, Log: a.o.Log, Metrics: metrics, Mine: a.o.NodeID != "", Failed: a.failed, Counted: keeper.SealUntil,
 		Self: store.Node{ID: a.nodeID, Roles: strings.Split(a.o.Config.Roles.String(), ","), Version: a.o.Version, Keyset: keys},
-	}))
+	})
+	return node, a.start(ctx, "node", node)
 }
 
 // startWorker starts the role that works jobs: what they share, and River.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tributary-hub/tributary/internal/secret"
 )
@@ -58,6 +59,10 @@ func (p *Problems) tracing(env tracingEnvironment) Tracing {
 		Attributes: p.pairs("OTEL_RESOURCE_ATTRIBUTES", env.Attributes),
 	}
 	for name, value := range p.pairs("OTEL_EXPORTER_OTLP_HEADERS", env.Headers) {
+		if strings.Trim(name, tokens) != "" {
+			p.addf("OTEL_EXPORTER_OTLP_HEADERS: what stands before = is not the name of a header, as in api-key=value") // nor repeated: it may be the value
+			continue
+		}
 		t.Headers[name] = secret.New(value)
 	}
 	ratio, err := strconv.ParseFloat(env.SamplerArg, 64)
@@ -96,6 +101,9 @@ func (p *Problems) tracing(env tracingEnvironment) Tracing {
 // samplers are those of OpenTelemetry that need nothing from elsewhere.
 var samplers = []string{"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"}
 
+// tokens are the characters of a header's name (RFC 9110, section 5.6.2).
+const tokens = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 // collector takes the URL of a collector. Credentials belong into the headers, which are not shown.
 func (p *Problems) collector(name, text string) *url.URL {
 	if text == "" {
@@ -117,7 +125,7 @@ func (p *Problems) pairs(name, text string) map[string]string {
 		key, value, ok := strings.Cut(entry, "=")
 		key, bad := url.PathUnescape(strings.TrimSpace(key))
 		value, worse := url.PathUnescape(strings.TrimSpace(value))
-		if !ok || bad != nil || worse != nil || key == "" || strings.ContainsAny(key+value, "\r\n\x00") {
+		if !ok || bad != nil || worse != nil || key == "" || strings.ContainsFunc(key+value, unicode.IsControl) {
 			p.addf("%s: entry %d is not name=value with special characters percent-encoded", name, i+1)
 			return all
 		}

@@ -59,6 +59,7 @@ func TestLoad_RefusesTracing(t *testing.T) {
 		{"credentials in its query", "OTEL_EXPORTER_OTLP_ENDPOINT=https://collector?key=c4n4ry", "OTEL_EXPORTER_OTLP_ENDPOINT" + endpoint},
 		{"headers in another form", "OTEL_EXPORTER_OTLP_HEADERS=c4n4ry", "OTEL_EXPORTER_OTLP_HEADERS: entry 1 is not name=value with special characters percent-encoded"},
 		{"a header that ends its line", "OTEL_EXPORTER_OTLP_HEADERS=a=b,c=c4n4ry%0d%0a", "OTEL_EXPORTER_OTLP_HEADERS: entry 2 is not name=value with special characters percent-encoded"},
+		{"a colon for the equals sign", "OTEL_EXPORTER_OTLP_HEADERS=api-key: c4n4ry==", "OTEL_EXPORTER_OTLP_HEADERS: what stands before = is not the name of a header, as in api-key=value"},
 		{"the third, after one name twice", "OTEL_EXPORTER_OTLP_HEADERS=a=b,a=d,c4n4ry", "OTEL_EXPORTER_OTLP_HEADERS: entry 3 is not name=value with special characters percent-encoded"},
 		{"a sampler from elsewhere", "OTEL_TRACES_SAMPLER=jaeger_remote", `OTEL_TRACES_SAMPLER: "jaeger_remote" is not one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio`},
 		{"more than all", "OTEL_TRACES_SAMPLER_ARG=10", `OTEL_TRACES_SAMPLER_ARG: "10" is not a number from 0 to 1`},

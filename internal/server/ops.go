@@ -135,12 +135,15 @@ func unready(failed []failure) error {
 	return errors.Join(all...)
 }
 
+// proxiesWrite are the headers by which a proxy is known, one of which most write.
+var proxiesWrite = []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via", "X-Forwarded-Proto", "X-Forwarded-Host"}
+
 // loopbackOnly serves clients on this machine alone: profiles show what is in memory. Neither a proxy on this machine
 // passes for one, nor a page that rebinds its name.
 func loopbackOnly(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		addr, ok := parseAddr(r.RemoteAddr)
-		forwarded := r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != ""
+		forwarded := slices.ContainsFunc(proxiesWrite, func(name string) bool { return r.Header.Get(name) != "" })
 		if !ok || !addr.IsLoopback() || forwarded || !slices.Contains(loopbackHosts, hostName(r.Host)) {
 			problem.Write(w, r, hub.Errorf(hub.NotFound, "nothing is served at this path"))
 			return

@@ -136,6 +136,8 @@ func TestOps_ProfilesStayHere(t *testing.T) {
 		{"loopback by IPv6", "[::1]:9", "[::1]:9090", nil, 200},
 		{"another machine", "10.0.0.7:9", "localhost:9090", nil, 404},
 		{"another machine that claims to be here", "10.0.0.7:9", "127.0.0.1", http.Header{"X-Forwarded-For": {"127.0.0.1"}}, 404},
+		{"through one that says so otherwise", "127.0.0.1:9", "localhost", http.Header{"X-Real-Ip": {"10.0.0.7"}}, 404},
+		{"through one that only says that it is one", "127.0.0.1:9", "localhost", http.Header{"Via": {"1.1 proxy"}}, 404},
 		{"through a proxy on this machine", "127.0.0.1:9", "localhost", http.Header{"X-Forwarded-For": {"10.0.0.7"}}, 404},
 		{"through one that says so in the newer way", "127.0.0.1:9", "localhost", http.Header{"Forwarded": {"for=10.0.0.7"}}, 404},
 		{"a page that rebinds its name", "127.0.0.1:9", "evil.example:9090", nil, 404},

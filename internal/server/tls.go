@@ -87,6 +87,9 @@ func (c *certificate) readLocked() error {
 	if err != nil {
 		return fmt.Errorf("read the certificate: %w", err)
 	}
+	if now := c.now(); c.pair != nil && now.After(pair.Leaf.NotAfter) && now.Before(c.pair.Leaf.NotAfter) {
+		return fmt.Errorf("the certificate expired at %s, and the one before is still good", pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
 	c.pair, c.stamp, c.looked = &pair, stamp, c.now()
 	return nil
 }

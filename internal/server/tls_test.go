@@ -31,11 +31,16 @@ type keyPair struct{ cert, key string }
 // write makes the pair anew, as whoever renews it does, with the serial number by which a test knows it.
 func (p keyPair) write(t *testing.T, serial int64, changed time.Time) *x509.CertPool {
 	t.Helper()
+	return p.writeUntil(t, serial, changed, time.Now().Add(time.Hour))
+}
+
+func (p keyPair) writeUntil(t *testing.T, serial int64, changed, end time.Time) *x509.CertPool {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "hub"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: end, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	check(t, err)
@@ -160,6 +165,11 @@ func TestCertificate_IsReadAgain(t *testing.T) {
 	serves("while nothing changes", 4)
 	pair.write(t, 5, began.Add(3*time.Hour))
 	serves("just after a look that found nothing", 4)
+	pair.writeUntil(t, 6, began.Add(4*time.Hour), began.Add(-time.Minute))
+	now = now.Add(time.Minute)
+	serves("while the new one has expired and the old one has not", 4)
+	now = now.Add(time.Hour)
+	serves("when both have", 6)
 }
 
 func TestStart_WithoutACertificate(t *testing.T) {

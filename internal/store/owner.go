@@ -19,7 +19,7 @@ import (
 func asOwner(ctx context.Context, url string, fn func(*pgx.Conn) error) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return errors.New("the owner's database URL is not one that Postgres's clients understand") // the cause would quote it
+		return notUnderstood("the owner's database URL", err)
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

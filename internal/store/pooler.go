@@ -44,7 +44,7 @@ func (s *Store) CheckPooler(ctx context.Context) error {
 func CheckDirect(ctx context.Context, url string) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it, password and all
+		return notUnderstood("the database URL", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, choreTime)
 	defer cancel()

@@ -71,7 +71,7 @@ func (s *Store) Close() {
 func openPool(ctx context.Context, url, application string, size int32, params map[string]string, l limits, h *history) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it, password and all
+		return nil, notUnderstood("the database URL", err)
 	}
 	config.MaxConns = size
 	config.MinIdleConns = 1

@@ -2,14 +2,9 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // A Survey is what a login sees of a server and of itself, before it takes any role: what a hub asks of the database
@@ -37,7 +32,7 @@ type Survey struct {
 func SurveyDatabase(ctx context.Context, url, rolePrefix string) (Survey, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return Survey{}, errors.New("the database URL is not one that Postgres's clients understand") // the cause would quote it
+		return Survey{}, notUnderstood("the database URL", err)
 	}
 	config.RuntimeParams["application_name"] = "tributary check"
 	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // where it passes a pooler by mistake, another check says so
@@ -52,29 +47,6 @@ func SurveyDatabase(ctx context.Context, url, rolePrefix string) (Survey, error)
 		return Survey{}, fmt.Errorf("survey the database: %w", failure(err))
 	}
 	return survey, nil
-}
-
-// unreached says in one line why there is no connection. pgx's own text has each address that was tried, on a line
-// each, and not the reason first.
-func unreached(err error, config *pgx.ConnConfig) error {
-	at := config.Host
-	if !strings.HasPrefix(at, "/") {
-		at = net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))
-	}
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return fmt.Errorf("the Postgres at %s lets %s not in: %s (SQLSTATE %s)", at, config.User, pgErr.Message, pgErr.Code)
-	}
-	reason := err
-	if refused, ok := errors.AsType[*net.OpError](err); ok {
-		reason = refused.Err
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		reason = errors.New("it says nothing")
-	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](reason); ok {
-		reason = errors.New("no connection could be made")
-	}
-	return fmt.Errorf("no Postgres answers at %s: %w", at, reason)
 }
 
 // Ownership is asked of the two schemas and what is in them: who owns the database alone cannot read its tables.

@@ -15,6 +15,9 @@ var Reason = reason
 // Beat writes one beat, as a Node does again and again between Start and Stop.
 func (n *Node) Beat(ctx context.Context) error { return n.beat(ctx) }
 
+// Age lets that much time pass for Written.
+func (n *Node) Age(d time.Duration) { n.began = n.began.Add(-d) }
+
 // Look judges the others.
 func (n *Node) Look(ctx context.Context) { n.look(ctx) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,7 +40,9 @@ type Node struct {
 	o         NodeOptions
 	beatEvery time.Duration // these two are the constants, or less in a test
 	lookEvery time.Duration
-	inTime    int // beats in a row
+	inTime    int          // beats in a row
+	written   atomic.Int64 // when the last one was sent that was written, by time.Since(began)
+	began     time.Time
 	silent    telemetry.Stretch
 	metrics   nodeMetrics
 
@@ -49,7 +52,7 @@ type Node struct {
 
 // NewNode makes a Node; it beats between Start and Stop.
 func NewNode(o NodeOptions) *Node {
-	return &Node{o: o, beatEvery: beatEvery, lookEvery: takeOverEvery, metrics: newNodeMetrics(o.Metrics)}
+	return &Node{o: o, began: time.Now(), beatEvery: beatEvery, lookEvery: takeOverEvery, metrics: newNodeMetrics(o.Metrics)}
 }
 
 // Start takes over what its own killed predecessor left, joins with the first beat, and goes on in the background. It
@@ -64,7 +67,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.o.Pipeline.Join(ctx, n.o.Self); err != nil {
 		return err
 	}
-	n.o.Counted(sent.Add(store.NodeSilent))
+	n.noted(sent)
 	ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	n.stopped = make(chan struct{})
 	go func() {
@@ -121,13 +124,25 @@ func (n *Node) beat(ctx context.Context) error {
 		}
 		return err
 	}
-	n.o.Counted(sent.Add(store.NodeSilent)) // from before it was sent: the others count from later on
+	n.noted(sent)
 	if n.silent.Ends() {
 		n.o.Log.InfoContext(ctx, "beats are written again")
 	}
 	n.inTime++
 	n.metrics.written.Inc()
 	return nil
+}
+
+// noted says that the beat was written which was sent then: the others count from later on.
+func (n *Node) noted(sent time.Time) {
+	n.written.Store(int64(sent.Sub(n.began)))
+	n.o.Counted(sent.Add(store.NodeSilent))
+}
+
+// Written says whether this process has committed a beat within store.NodeSilent: what the others go by, and a sign
+// that the database takes writes.
+func (n *Node) Written() bool {
+	return time.Since(n.began)-time.Duration(n.written.Load()) < store.NodeSilent
 }
 
 // write asks the row, and no memory of this process, whether the others still count on it: what was frozen has seen no

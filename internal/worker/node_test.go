@@ -146,3 +146,31 @@ func TestNode_TakesOver(t *testing.T) {
 		t.Errorf("%d nodes after it stopped", n)
 	}
 }
+
+// A node has written what it committed within the time that the others give it, and nothing else.
+func TestNode_Written(t *testing.T) {
+	t.Parallel()
+	_, node := newNode(t, "self", 0, false)
+	missed, cancel := context.WithCancel(t.Context())
+	cancel()
+	must(t, node.Start(t.Context()))
+	must(t, node.Stop(t.Context()))
+	must(t, node.Beat(t.Context()))
+	if !node.Written() {
+		t.Error("a beat that was just written does not count")
+	}
+	node.Age(9 * time.Second)
+	_ = node.Beat(missed)
+	if !node.Written() {
+		t.Error("the beat of 9 s ago does not count any more")
+	}
+	node.Age(time.Second)
+	_ = node.Beat(missed)
+	if node.Written() {
+		t.Error("a beat of more than 10 s ago counts")
+	}
+	must(t, node.Beat(t.Context()))
+	if !node.Written() {
+		t.Error("it is never good again")
+	}
+}
