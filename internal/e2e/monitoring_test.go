@@ -261,9 +261,16 @@ func TestRunbooks_SQL(t *testing.T) {
 		return conn
 	}
 	owner, idle := connect(o.owner), connect(o.hub+"&application_name=tributary+and+idle")
-	if _, err := idle.Exec(t.Context(), `BEGIN`); err != nil {
+	const lock = `SELECT pg_advisory_xact_lock(1)`
+	if _, err := idle.Exec(t.Context(), `BEGIN; `+lock); err != nil {
 		t.Fatal(err)
 	}
+	waits := connect(o.hub)
+	waited := make(chan error, 1)
+	go func() {
+		_, err := waits.Exec(t.Context(), lock)
+		waited <- err
+	}()
 	gone := "tributary.events_" + time.Now().UTC().AddDate(0, 0, 6).Format("20060102")
 	holds := func(ctx context.Context, what string, args ...any) error {
 		var is bool
@@ -310,12 +317,12 @@ func TestRunbooks_SQL(t *testing.T) {
 	if err := holds(t.Context(), `pg_terminate_backend($1)`, idle.PgConn().PID()); err != nil {
 		t.Errorf("the owner ends a session: %v", err)
 	}
-	eventually(t, 30*time.Second, "the end of that session", func(ctx context.Context) error {
-		if err := idle.Ping(ctx); err == nil {
-			return errors.New("it answers")
-		}
-		return nil
-	})
+	if err := <-waited; err != nil {
+		t.Errorf("who waited for that session: %v", err)
+	}
+	if err := idle.Ping(t.Context()); err == nil {
+		t.Error("that session answers still")
+	}
 }
 
 // fenced are the blocks of a page that are marked so.
