@@ -434,6 +434,40 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+// The chart takes the hub's variables alone, so that a misspelt one is refused before anything is installed: all but
+// secrets, what the chart sets itself, and what only dev and scripts read.
+func TestVariables_InTheChart(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("../../deploy/helm/tributary/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Definitions struct {
+			Env struct {
+				PropertyNames struct{ Enum []string }
+			}
+		}
+	}
+	if err := json.Unmarshal(content, &schema); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{
+		"TRIBUTARY_LISTEN": true, "TRIBUTARY_OPS_LISTEN": true, "TRIBUTARY_PUBLIC_URL": true, "TRIBUTARY_ROLES": true,
+		"TRIBUTARY_DATA_DIR": true, "TRIBUTARY_POSTGRES": true, "TRIBUTARY_URL": true, "TRIBUTARY_TENANT": true,
+	}
+	var want []string
+	for _, v := range config.Variables() {
+		if !v.Secret && !left[v.Name] {
+			want = append(want, v.Name)
+		}
+	}
+	want = append(want, "GOMEMLIMIT", "GOMAXPROCS", "GOGC", "GODEBUG")
+	if diff := cmp.Diff(want, schema.Definitions.Env.PropertyNames.Enum); diff != "" {
+		t.Errorf("names (-the hub's +the chart's):\n%s", diff)
+	}
+}
+
 func TestParseRoles(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ list, want string }{
