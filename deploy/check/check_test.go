@@ -106,6 +106,8 @@ var secretFiles = map[string]string{
 	"TRIBUTARY_DIRECT_DATABASE_URL_FILE": "postgres://tributary_hub:x@postgres:5432/tributary",
 	"TRIBUTARY_OWNER_DATABASE_URL_FILE":  "postgres://tributary_owner:x@postgres:5432/tributary",
 	"TRIBUTARY_KEYSET_FILE":              "a keyset",
+	"TRIBUTARY_TLS_CERT_FILE":            "a certificate",
+	"TRIBUTARY_TLS_KEY_FILE":             "its key",
 	"OTEL_EXPORTER_OTLP_HEADERS_FILE":    "authorization=Bearer%20token",
 }
 

@@ -1,6 +1,8 @@
 package check_test
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +26,10 @@ func TestSystemd_Verify(t *testing.T) {
 	}
 	verify := func(change func(string) string) (string, error) {
 		folder := t.TempDir()
+		dropIn := filepath.Join(folder, "tributary.service.d")
+		if err := errors.Join(os.Mkdir(dropIn, 0o755), os.WriteFile(filepath.Join(dropIn, "tls.conf"), []byte(change(read(t, "../systemd/tls.conf"))), 0o644)); err != nil {
+			t.Fatal(err)
+		}
 		args := []string{"verify", "--man=no"}
 		for _, unit := range units {
 			path := filepath.Join(folder, unit)
@@ -44,6 +50,7 @@ func TestSystemd_Verify(t *testing.T) {
 		"a wrong value": func(s string) string {
 			return strings.Replace(s, "RestrictNamespaces=yes", "RestrictNamespaces=perhaps", 1)
 		},
+		"a wrong value in the drop-in": func(s string) string { return strings.Replace(s, "PrivateUsers=no", "PrivateUsers=never", 1) },
 	} {
 		if out, err := verify(change); err == nil && strings.TrimSpace(out) == "" {
 			t.Errorf("%s is taken", name)
@@ -68,40 +75,40 @@ func TestSystemd_Security(t *testing.T) {
 	}
 }
 
-// The hub takes what the unit and its file of settings give it, and each secret that a variable names is a credential.
+// The hub takes what each unit and its file of settings give it, and each secret that a variable names is a credential;
+// with the drop-in and what that says of the file's settings too.
 func TestSystemd_Environment(t *testing.T) {
 	t.Parallel()
-	for _, unit := range units {
-		environment := map[string]string{}
+	public := map[string]string{}
+	for _, line := range said(read(t, "../systemd/tributary.env")) {
+		name, value, _ := strings.Cut(line, "=")
+		public[name] = value
+	}
+	own := maps.Clone(public)
+	own["TRIBUTARY_LISTEN"] = ":443"
+	delete(own, "TRIBUTARY_TRUSTED_PROXIES")
+	for name, c := range map[string]struct {
+		files    []string
+		settings map[string]string
+	}{
+		"hub":        {[]string{"tributary.service"}, public},
+		"hub by TLS": {[]string{"tributary.service", "tls.conf"}, own},
+		"migrations": {[]string{"tributary-migrate.service"}, map[string]string{}},
+	} {
+		environment := maps.Clone(c.settings)
 		credentials := map[string]bool{}
-		file := ""
-		for line := range strings.Lines(read(t, "../systemd/"+unit)) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			switch key {
-			case "Environment":
-				name, of, _ := strings.Cut(value, "=")
-				environment[name] = of
-			case "EnvironmentFile":
-				file = value
-			case "LoadCredential":
-				name, _, _ := strings.Cut(value, ":")
-				credentials["%d/"+name] = true
-			case "User", "Group":
-				t.Errorf("%s: runs as %s, who is there when it is not", unit, value)
-			}
-		}
-		for name, value := range environment {
-			if !credentials[value] || secretFiles[name] == "" {
-				t.Errorf("%s: %s=%s is none of %v", unit, name, value, credentials)
-			}
-		}
-		if file != "" {
-			if file != "/etc/tributary/tributary.env" {
-				t.Errorf("%s: settings are in %s", unit, file)
-			}
-			for line := range strings.Lines(read(t, "../systemd/tributary.env")) {
-				if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(line, "#") {
-					environment[name] = value
+		for _, file := range c.files {
+			for _, line := range said(read(t, "../systemd/"+file)) {
+				switch key, value, _ := strings.Cut(line, "="); key {
+				case "Environment":
+					variable, at, _ := strings.Cut(value, "=")
+					environment[variable] = at
+					if !credentials[at] || secretFiles[variable] == "" {
+						t.Errorf("%s: %s=%s is none of %v", name, variable, at, credentials)
+					}
+				case "LoadCredential":
+					credential, _, _ := strings.Cut(value, ":")
+					credentials["%d/"+credential] = true
 				}
 			}
 		}
@@ -135,24 +142,5 @@ func TestSystemd_Restart(t *testing.T) {
 		if again := strconv.Itoa(cmd.ProcessState.ExitCode()) != final; again != c.again || !strings.Contains(unit, "\nRestart=always\n") {
 			t.Errorf("%s: %v; that it is started again is %t, want %t\n%s", name, err, again, c.again, out)
 		}
-	}
-}
-
-// The two units are confined alike: systemd has no way to say it once.
-func TestSystemd_Alike(t *testing.T) {
-	t.Parallel()
-	lines := func(unit string) string {
-		_, confined, _ := strings.Cut(read(t, "../systemd/"+unit), "DynamicUser=")
-		confined, _, _ = strings.Cut(confined, "\n[Install]")
-		var kept []string
-		for line := range strings.Lines(confined) {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") && line != "ProcSubset=pid" {
-				kept = append(kept, line)
-			}
-		}
-		return strings.Join(kept, "\n")
-	}
-	if one, other := lines(units[0]), lines(units[1]); one != other {
-		t.Errorf("they differ:\n%s\n\n%s", one, other)
 	}
 }
