@@ -82,7 +82,7 @@ var pods = map[string]map[string]pod{
 		"tributary-api":     {2, serve, splitEnv(map[string]string{"TRIBUTARY_ROLES": "api"}), splitFiles, hubPorts, "512Mi", ""},
 		"tributary-worker":  {2, serve, splitEnv(map[string]string{"TRIBUTARY_ROLES": "worker", "TRIBUTARY_DATABASE_CONNECTIONS": "40"}), splitFiles, hubPorts, "1Gi", ""},
 		"tributary-stream":  {4, serve, splitEnv(map[string]string{"TRIBUTARY_ROLES": "stream"}), splitFiles, hubPorts, "1Gi", ""},
-		"tributary-migrate": {0, []string{"migrate", "up", "--login", "hub"}, ownerEnv, ownerFiles, nil, "256Mi", "OnFailure"},
+		"tributary-migrate": {0, []string{"migrate", "up", "--login", "hub"}, ownerEnv, map[string]string{"/etc/tributary/owner_database_url": "owners url"}, nil, "256Mi", "OnFailure"},
 	},
 }
 
