@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tributary-hub/tributary/internal/backplane"
 	"github.com/tributary-hub/tributary/internal/config"
@@ -212,6 +211,3 @@ func (s *subject) sameKind(is string) error {
 	}
 	return nil
 }
-
-// maxClockSkew is how far a process's clock may be from Postgres's.
-const maxClockSkew = 5 * time.Minute

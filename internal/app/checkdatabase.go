@@ -116,8 +116,8 @@ func probeClock(ctx context.Context, s *subject) error {
 	if err != nil {
 		return err
 	}
-	if skew := time.Since(now).Abs(); skew > maxClockSkew {
-		return hub.Errorf(hub.Unavailable, "this machine's clock and Postgres's are %s apart, and at most %s will do", skew.Round(time.Second), maxClockSkew)
+	if skew := time.Since(now).Abs(); skew > store.MaxClockSkew {
+		return hub.Errorf(hub.Unavailable, "this machine's clock and Postgres's are %s apart, and at most %s will do", skew.Round(time.Second), store.MaxClockSkew)
 	}
 	return nil
 }

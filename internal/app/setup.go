@@ -121,7 +121,7 @@ func (a *App) setup(ctx context.Context) error {
 			return err
 		}
 		a.mux.Handle("/in/{token}", ingest.NewHandler(ingest.HandlerOptions{
-			Directory: tenants, Meter: usage, Intake: intake, Notes: notes, Metrics: metrics, Now: time.Now,
+			Directory: tenants, Meter: usage, Intake: intake, Notes: notes, Metrics: metrics, Now: time.Now, ClockSkewed: db.Pipeline.ClockSkewed,
 		}))
 	}
 	tail := feed.New(feed.Options{

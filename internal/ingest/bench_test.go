@@ -101,7 +101,8 @@ func benchmarkWebhook(b *testing.B, tracer *telemetry.Tracer) {
 	notes := ingest.NewNotebook(ingest.NotebookOptions{Pipeline: db.Pipeline, Keeper: keeper, Log: log, Metrics: metrics})
 	mux := http.NewServeMux()
 	mux.Handle("/in/{token}", ingest.NewHandler(ingest.HandlerOptions{
-		Directory: tenants, Meter: meter.New(meter.Options{Pipeline: db.Pipeline, Log: log}), Intake: intake, Notes: notes, Metrics: metrics, Now: time.Now,
+		ClockSkewed: func() bool { return false },
+		Directory:   tenants, Meter: meter.New(meter.Options{Pipeline: db.Pipeline, Log: log}), Intake: intake, Notes: notes, Metrics: metrics, Now: time.Now,
 	}))
 	s := server.New(server.Options{Name: "public", Listen: "127.0.0.1:0", Mux: mux, Log: log, Failed: make(chan error, 1), Tracer: tracer})
 

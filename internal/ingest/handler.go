@@ -27,6 +27,8 @@ type HandlerOptions struct {
 	Notes     *Notebook // what is written later and may be dropped: rejections, uses of secrets
 	Metrics   prometheus.Registerer
 	Now       func() time.Time
+
+	ClockSkewed func() bool // whether this machine's clock and Postgres's are so far apart that times prove nothing
 }
 
 // Handler serves /in/{token}.
@@ -43,11 +45,12 @@ type way struct {
 	wayMetrics
 	bodies bodies // that are being read
 	now    func() time.Time
+	skewed func() bool
 }
 
 // NewHandler makes the handler of its parts.
 func NewHandler(o HandlerOptions) *Handler {
-	w := &way{now: o.Now}
+	w := &way{now: o.Now, skewed: o.ClockSkewed}
 	w.wayMetrics = newWayMetrics(o.Metrics, w.bodies.heldBytes)
 	return &Handler{directory: o.Directory, meter: o.Meter, intake: o.Intake, notes: o.Notes, way: w}
 }
@@ -158,6 +161,9 @@ func (h *Handler) judge(ctx context.Context, ep *directory.Endpoint, r *http.Req
 	verdict := ep.Provider.Verify(requestOf(ep, r, body, at))
 	if verdict.Fault != nil {
 		return nil, provider.Verdict{}, verdict.Fault
+	}
+	if (verdict.Cause == hub.TimestampTooOld || verdict.Cause == hub.TimestampInFuture) && h.way.skewed() {
+		return nil, provider.Verdict{}, hub.Errorf(hub.Unavailable, "the clock of this node cannot be trusted, and the signed time is not judged by it")
 	}
 	if verdict.Cause != hub.SignatureMismatch && verdict.Cause != hub.NoActiveSecret {
 		return ep, verdict, nil

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type door struct {
 	db       *storetest.DB
 	keeper   *secret.Keeper
 	notebook *ingest.Notebook
+	skewed   atomic.Bool // this machine's clock is not Postgres's
 	metrics  *prometheus.Registry
 	tenant   hub.TenantID
 }
@@ -65,6 +67,7 @@ func openQuietDoor(t *testing.T) *door {
 	mux := http.NewServeMux()
 	mux.Handle("/in/{token}", ingest.NewHandler(ingest.HandlerOptions{
 		Directory: tenants, Meter: usage, Intake: intake, Notes: d.notebook, Metrics: d.metrics, Now: time.Now,
+		ClockSkewed: func() bool { return d.skewed.Load() },
 	}))
 	d.Server = httptest.NewServer(mux)
 	t.Cleanup(d.Close)
@@ -301,6 +304,33 @@ func TestHandler_Refusals(t *testing.T) {
 				t.Errorf("an answer under /in could be a page: %v", got.header)
 			}
 		})
+	}
+}
+
+// A signed time is judged by this machine's clock, and where that cannot be trusted nobody is told that theirs is wrong:
+// they send again.
+func TestHandler_SkewedClock(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t)
+	to := d.endpoint(t, "stripe")
+	header, body := to.signed(t)
+	sender, _ := provider.Get("stripe")
+	stale, err := sender.Sign(to.secret, body, time.Now().Add(-time.Hour), provider.SignOptions{Type: provider.Samples("stripe")[0], Config: to.Config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.post(t, to.Token, stale, body); got.Status != 401 || got.Cause != "timestamp_too_old" {
+		t.Errorf("signed an hour ago: %d %s", got.Status, got.raw)
+	}
+	d.skewed.Store(true)
+	if got := d.post(t, to.Token, stale, body); got.Status != 503 || got.header.Get("Retry-After") == "" {
+		t.Errorf("signed an hour ago, by a clock that is wrong: %d %s", got.Status, got.raw)
+	}
+	if got := d.post(t, to.Token, http.Header{"Stripe-Signature": {"nonsense"}}, body); got.Status != 401 {
+		t.Errorf("a stranger: %d %s", got.Status, got.raw)
+	}
+	if got := d.post(t, to.Token, header, body); got.Status != 200 {
+		t.Errorf("in time: %d %s", got.Status, got.raw)
 	}
 }
 

@@ -170,3 +170,22 @@ func TestFailure_Unique(t *testing.T) {
 		}
 	}
 }
+
+// A role that the login may take no more, or that is gone, is the operator's to mend: it is nobody's request that is wrong.
+func TestFailure_RoleTakenAway(t *testing.T) {
+	t.Parallel()
+	const there, gone = "taken_away", "never_made"
+	cleanRoles(t, there+"_tenant")
+	db := storetest.New(t)
+	db.Exec(t, `CREATE ROLE `+there+`_tenant`)
+	for _, prefix := range []string{there, gone} {
+		s, err := store.Open(t.Context(), store.Options{URL: db.URL, RolePrefix: prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.InTenant(t.Context(), hub.NewID[hub.TenantID](), func(*store.Tx) error { return nil }); !store.IsUnavailable(err) {
+			t.Errorf("%s: %v", prefix, err)
+		}
+	}
+}

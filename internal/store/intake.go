@@ -21,10 +21,11 @@ import (
 func (p *Pipeline) InsertEvents(ctx context.Context, events []hub.Event) ([]hub.Receipt, error) {
 	var receipts []hub.Receipt
 	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
-		inserted, err := insertEvents(ctx, tx, events)
+		inserted, began, err := insertEvents(ctx, tx, events)
 		if err != nil {
 			return err
 		}
+		p.clock.began.Store(&began) // of two at once the other's will do as well
 		if receipts, err = receiptsOf(ctx, tx, events, inserted); err != nil {
 			return err
 		}
@@ -36,32 +37,33 @@ func (p *Pipeline) InsertEvents(ctx context.Context, events []hub.Event) ([]hub.
 	return receipts, nil
 }
 
-// insertEvents inserts what is new and says which those are.
-func insertEvents(ctx context.Context, tx pgx.Tx, events []hub.Event) (map[hub.EventID]bool, error) {
+// insertEvents inserts what is new and says which those are, and when the transaction began, by Postgres's clock.
+func insertEvents(ctx context.Context, tx pgx.Tx, events []hub.Event) (inserted map[hub.EventID]bool, began time.Time, err error) {
 	c := columnsOf(events)
 	rows, _ := tx.Query(ctx, insertEventsSQL,
 		c.tenants, c.ids, c.endpoints, c.providers, c.types, c.providerIDs, c.receivedAt, c.verified, c.causes, c.secrets,
-		c.headers, c.sealed, c.bodies, c.hashes, c.expiresAt, c.sealedBodies)
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[hub.EventID])
-	if err != nil {
-		return nil, fmt.Errorf("insert: %w", err)
-	}
-	inserted := make(map[hub.EventID]bool, len(ids))
-	for _, id := range ids {
+		c.headers, c.sealed, c.bodies, c.hashes, c.keeps, c.sealedBodies)
+	inserted = make(map[hub.EventID]bool, len(events))
+	var id hub.EventID
+	_, err = pgx.ForEachRow(rows, []any{&id, &began}, func() error {
 		inserted[id] = true
+		return nil
+	})
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("insert: %w", err)
 	}
-	return inserted, nil
+	return inserted, began, nil
 }
 
-// Sorted by the unique key, or two flushers deadlock; DISTINCT ON, since DO UPDATE refuses to touch a row twice.
+// What expires is compared with Postgres's clock, and so dated by it. Sorted by the unique key, or two flushers deadlock; DISTINCT ON, since DO UPDATE refuses to touch a row twice.
 const insertEventsSQL = `
 	WITH input AS MATERIALIZED (
 		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::boolean[],
-			$9::text[], $10::uuid[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[], $15::timestamptz[], $16::bytea[]) WITH ORDINALITY
-			AS i(tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, hash, expires_at, sealed_body, ord)
+			$9::text[], $10::uuid[], $11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[], $15::interval[], $16::bytea[]) WITH ORDINALITY
+			AS i(tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, hash, keep, sealed_body, ord)
 	), key AS (
 		INSERT INTO tributary.dedup AS d (tenant_id, endpoint_id, hash, event_id, expires_at)
-		SELECT DISTINCT ON (tenant_id, endpoint_id, hash) tenant_id, endpoint_id, hash, id, expires_at
+		SELECT DISTINCT ON (tenant_id, endpoint_id, hash) tenant_id, endpoint_id, hash, id, now() + keep
 		  FROM input WHERE hash IS NOT NULL
 		 ORDER BY tenant_id, endpoint_id, hash, ord
 		ON CONFLICT (tenant_id, endpoint_id, hash) DO UPDATE SET event_id = EXCLUDED.event_id, expires_at = EXCLUDED.expires_at
@@ -71,7 +73,7 @@ const insertEventsSQL = `
 	INSERT INTO tributary.events (tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, sealed_body)
 	SELECT tenant_id, id, endpoint_id, provider, type, provider_id, received_at, verified, cause, secret_id, header, sealed, body, sealed_body
 	  FROM input WHERE hash IS NULL OR id IN (SELECT event_id FROM key)
-	RETURNING id`
+	RETURNING id, now()`
 
 // receiptsOf asks for the first events of duplicates. As a second statement its snapshot sees the rows that the
 // first one waited for.
@@ -147,7 +149,7 @@ type eventArrays struct {
 	bodies       [][]byte
 	sealedBodies [][]byte
 	hashes       [][]byte
-	expiresAt    []*time.Time
+	keeps        []*time.Duration
 }
 
 func columnsOf(events []hub.Event) eventArrays {
@@ -157,7 +159,7 @@ func columnsOf(events []hub.Event) eventArrays {
 		providers: make([]string, n), types: make([]string, n), providerIDs: make([]string, n),
 		receivedAt: make([]time.Time, n), verified: make([]bool, n), causes: make([]hub.Cause, n), secrets: make([]*hub.SecretID, n),
 		headers: make([][]byte, n), sealed: make([][]byte, n), bodies: make([][]byte, n), sealedBodies: make([][]byte, n),
-		hashes: make([][]byte, n), expiresAt: make([]*time.Time, n),
+		hashes: make([][]byte, n), keeps: make([]*time.Duration, n),
 	}
 	for i := range events {
 		e := &events[i]
@@ -166,16 +168,16 @@ func columnsOf(events []hub.Event) eventArrays {
 		c.receivedAt[i], c.verified[i], c.causes[i], c.secrets[i] = e.ReceivedAt, e.Verified, e.Cause, optional(e.Secret)
 		c.headers[i], c.sealed[i] = EncodeHeader(e.Header), e.Sealed
 		c.bodies[i], c.sealedBodies[i] = bytesOf(e.Body), e.SealedBody
-		c.hashes[i], c.expiresAt[i] = dedupOf(e)
+		c.hashes[i], c.keeps[i] = dedupOf(e)
 	}
 	return c
 }
 
-func dedupOf(e *hub.Event) (hash []byte, expires *time.Time) {
+func dedupOf(e *hub.Event) (hash []byte, keep *time.Duration) {
 	if e.Dedup.Keep == 0 {
 		return nil, nil
 	}
-	return e.Dedup.Hash[:], new(e.ReceivedAt.Add(e.Dedup.Keep))
+	return e.Dedup.Hash[:], &e.Dedup.Keep
 }
 
 // bytesOf makes nil an empty value, which Postgres tells from NULL.

@@ -64,7 +64,7 @@ func TestInsertEvents(t *testing.T) {
 					number, key, _ := strings.Cut(text, ":")
 					e := db.Event(t, "stripe", storetest.To(tenant, endpoint), keyed(strings.ToLower(key), time.Hour))
 					if strings.ToLower(key) != key {
-						e.ReceivedAt = e.ReceivedAt.Add(-time.Hour - time.Millisecond)
+						e.Dedup.Keep = -time.Millisecond
 					}
 					numbers[e.ID] = number
 					events = append(events, e)
@@ -367,5 +367,37 @@ func TestIntakeStress(t *testing.T) {
 	t.Logf("%d answers about %d webhooks, %d backends killed; told two ids: %d; events, keys, jobs, events with a job: %v", answers, len(told), killed, twice, counts)
 	if twice != 0 || counts[0] < len(told) || counts[0] != counts[1] || counts[0] != counts[2] || counts[0] != counts[3] {
 		t.Error("an event of a webhook is missing, or there are two, or two jobs")
+	}
+}
+
+// What Postgres compares with its own clock is dated by it, whatever this machine's says: when a job may be fetched,
+// and when a dedup key expires.
+func TestInsertEvents_DatedByPostgres(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	db.Exec(t, `CREATE SCHEMA wrong;
+		CREATE FUNCTION wrong.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT pg_catalog.now() - interval '10 minutes' $$;
+		GRANT USAGE ON SCHEMA wrong TO PUBLIC; GRANT EXECUTE ON FUNCTION wrong.now() TO PUBLIC;
+		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = wrong, pg_catalog', current_database()); END $$`)
+	s, err := store.Open(t.Context(), store.Options{URL: db.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 2 {
+		if _, err := s.Pipeline.InsertEvents(t.Context(), []hub.Event{db.Event(t, "stripe", keyed(fmt.Sprint("dated ", i), time.Hour))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, query := range map[string]string{
+		"fetched":  `SELECT min(scheduled_at) FROM tributary_river.river_job`,
+		"made":     `SELECT min(created_at) FROM tributary_river.river_job`,
+		"expires":  `SELECT min(expires_at) - interval '1 hour' FROM tributary.dedup`,
+		"latest":   `SELECT max(scheduled_at) FROM tributary_river.river_job`,
+		"received": `SELECT min(received_at) - interval '10 minutes' FROM tributary.events`,
+	} {
+		if ago := time.Since(storetest.Value[time.Time](t, db, query)); ago < 10*time.Minute || ago > 11*time.Minute {
+			t.Errorf("%s: %s ago, and by Postgres's clock it is 10 minutes ago", what, ago)
+		}
 	}
 }

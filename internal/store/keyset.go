@@ -121,7 +121,7 @@ func keysetState(ctx context.Context, db rower) (KeysetState, error) {
 		return s, fmt.Errorf("read the keyset's keys: %w", failure(err))
 	}
 	rows, _ = db.Query(ctx, `
-		SELECT id, key_ids, primary_key_id FROM tributary.nodes WHERE beat_at > now() - $1::interval ORDER BY id`, NodeSilent)
+		SELECT id, key_ids, primary_key_id FROM tributary.nodes WHERE beat_at BETWEEN now() - $1::interval AND now() + $1::interval ORDER BY id`, NodeSilent)
 	nodes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[KeysetNode])
 	if err != nil {
 		return s, fmt.Errorf("read the nodes' keysets: %w", failure(err))

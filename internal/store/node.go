@@ -17,7 +17,8 @@ type Node struct {
 }
 
 // NodeSilent is how long after its last beat a node counts as ended to the others: they take its jobs, and change the
-// keyset without it.
+// keyset without it. So does a beat from later than that ahead: Postgres's clock was set back since, and a node that
+// lives has written another.
 const NodeSilent = 10 * time.Second
 
 // Beat writes that the node lives, where the others count on it: where it wrote so within half of NodeSilent. A node
@@ -46,7 +47,7 @@ func beat(ctx context.Context, db querier, n Node) error {
 // Nodes lists the processes that have written that they live within the last 10 s, in the order in which they began.
 func (p *Pipeline) Nodes(ctx context.Context) ([]Node, error) {
 	rows, _ := p.pool.Query(ctx, `
-		SELECT id, roles, version FROM tributary.nodes WHERE beat_at > now() - $1::interval ORDER BY started_at, id`, NodeSilent)
+		SELECT id, roles, version FROM tributary.nodes WHERE beat_at BETWEEN now() - $1::interval AND now() + $1::interval ORDER BY started_at, id`, NodeSilent)
 	nodes, err := pgx.CollectRows(rows, pgx.RowToStructByNameLax[Node])
 	if err != nil {
 		return nil, fmt.Errorf("list nodes: %w", failure(err))

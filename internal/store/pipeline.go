@@ -20,6 +20,7 @@ type Pipeline struct {
 	lookup *pgxpool.Pool // a lane of its own for misses, so that strangers' tokens do not queue before webhooks
 	insert *river.Client[pgx.Tx]
 
+	clock   clock
 	history history // of all connections of both pools
 }
 
@@ -50,7 +51,8 @@ func openPipeline(ctx context.Context, o Options, roles Roles) (*Pipeline, error
 	}
 	p.insert, err = river.NewClient(riverpgxv5.New(p.pool), &river.Config{
 		Schema:        RiverSchema,
-		FetchCooldown: 2 * time.Millisecond, // of wake-ups too: by default nine of ten at 100 a second are held back, and a job waits for a poll
+		Test:          river.TestConfig{Time: &p.clock}, // the only way to date jobs
+		FetchCooldown: 2 * time.Millisecond,             // of wake-ups too: by default nine of ten at 100 a second are held back, and a job waits for a poll
 	})
 	if err != nil {
 		p.close()

@@ -16,12 +16,13 @@ func Rewired(ctx context.Context, p *Pipeline, change func(*pgxpool.Config)) (*P
 	if err != nil {
 		return nil, err
 	}
-	insert, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: RiverSchema})
+	rewired := &Pipeline{pool: pool, lookup: pool}
+	rewired.insert, err = river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: RiverSchema, Test: river.TestConfig{Time: &rewired.clock}})
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
-	return &Pipeline{pool: pool, lookup: pool, insert: insert}, nil
+	return rewired, nil
 }
 
 // Close ends the connections of a rewired pipeline.

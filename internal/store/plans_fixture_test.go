@@ -137,6 +137,7 @@ func (fx *planFixture) calls() map[string]func(context.Context, *store.Pipeline)
 		"Epoch":             func(ctx context.Context, p *store.Pipeline) error { return second(p.Epoch(ctx)) },
 		"Sight":             func(ctx context.Context, p *store.Pipeline) error { return second(p.Sight(ctx)) },
 		"OnEpoch":           func(context.Context, *store.Pipeline) error { return nil }, // asks nothing
+		"ClockSkewed":       func(context.Context, *store.Pipeline) error { return nil }, // likewise
 		"Clock":             func(ctx context.Context, p *store.Pipeline) error { return second(p.Clock(ctx)) },
 		"MarkInstallation":  func(ctx context.Context, p *store.Pipeline) error { return second(p.MarkInstallation(ctx, "dev")) },
 		"MigrationStatus":   func(ctx context.Context, p *store.Pipeline) error { return second(p.MigrationStatus(ctx)) },

@@ -46,11 +46,11 @@ func (r *River) TakeOver(ctx context.Context, mine string) (jobs int64, err erro
 			SELECT j.id, worker.node, n.id IS NOT NULL AS alive
 			  FROM tributary_river.river_job j
 			 CROSS JOIN LATERAL (SELECT j.attempted_by[array_upper(j.attempted_by, 1)] AS node) worker
-			  LEFT JOIN tributary.nodes n ON n.id = worker.node AND n.beat_at > now() - $3::interval
+			  LEFT JOIN tributary.nodes n ON n.id = worker.node AND n.beat_at BETWEEN now() - $3::interval AND now() + $3::interval
 			 WHERE j.state = 'running' AND j.queue = $1
 			   AND (worker.node = $2
-			     OR n.id IS NULL AND j.attempted_at < now() - $3::interval -- later: a node before its first beat
-			     OR j.attempted_at < now() - $4::interval)
+			     OR n.id IS NULL AND j.attempted_at NOT BETWEEN now() - $3::interval AND now() + $3::interval -- between: a node before its first beat
+			     OR j.attempted_at NOT BETWEEN now() - $4::interval AND now() + $4::interval)
 			 ORDER BY j.id LIMIT 1000 FOR UPDATE OF j SKIP LOCKED -- two nodes look at once
 		)
 		UPDATE tributary_river.river_job j

@@ -52,7 +52,7 @@ func TestTakeOver(t *testing.T) {
 	tests := []struct {
 		name   string
 		set    string // what is so about the job of node n, whose last beat was 11 s ago
-		beat   int    // seconds ago; -1: no row
+		beat   int    // seconds ago, or ahead where negative; -1: no row
 		mine   string
 		want   string
 		nobody bool // nothing is taken over
@@ -67,6 +67,9 @@ func TestTakeOver(t *testing.T) {
 		{name: "in its last attempt", set: `attempt = 8`, beat: 11, want: discarded},
 		{name: "of a silent node, then of a living one", set: `attempted_by = '{n,alive}'`, beat: 11, want: kept, nobody: true},
 		{name: "of a living node, then of a silent one", set: `attempted_by = '{alive,n}'`, beat: 11, want: taken},
+		{name: "a node's that died before Postgres's clock was set back", set: `attempted_at = now() + interval '1 hour'`, beat: -3600, want: taken},
+		{name: "one fetched before that, of a living node's that may not know", set: `attempted_at = now() + interval '1 hour'`, beat: 0, want: taken},
+		{name: "a living node's whose clock is a little ahead", set: `attempted_at = now() + interval '3 seconds'`, beat: -3, want: kept, nobody: true},
 		{name: "a chore", set: `queue = 'chores'`, beat: 11, want: kept, nobody: true},
 		{name: "one that waits", set: `state = 'available'`, beat: 11, want: "available, attempt 1, 0 errors", nobody: true},
 		{name: "one that is done", set: `state = 'completed', finalized_at = now()`, beat: 11, want: "completed, attempt 1, 0 errors, over", nobody: true},
@@ -81,7 +84,7 @@ func TestTakeOver(t *testing.T) {
 			db.Exec(t, `UPDATE tributary_river.river_job SET `+tt.set)
 		}
 		beat(t, db, "alive", 0)
-		if tt.beat >= 0 {
+		if tt.beat != -1 {
 			beat(t, db, "n", tt.beat)
 		}
 		n, err := pool.TakeOver(t.Context(), tt.mine)

@@ -31,7 +31,7 @@ func (s *Store) within(ctx context.Context, tenant hub.TenantID, fn func(pgx.Tx)
 		set_config('role', '%s', true), set_config('tributary.tenant', '%s', true), set_config('idle_in_transaction_session_timeout', '%s', true)`,
 		s.roles.Tenant, tenant.UUID(), leftOpen)
 	tx, err := s.tenant.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
-	if is := code(err); is == "25001" || is == "0A000" {
+	if is := code(err); is == "25001" || is == "0A000" || is == "42501" || is == "22023" { // the last two: the role was taken away, or dropped
 		err = unavailable(err)
 	}
 	if err != nil {

@@ -21,24 +21,16 @@ type Sight struct {
 
 // Sight asks for it: one row, from a table of a row a node.
 func (p *Pipeline) Sight(ctx context.Context) (Sight, error) {
+	asked := time.Now()
 	rows, _ := p.pool.Query(ctx, `
 		SELECT clock_timestamp(), pg_notification_queue_usage(), count(n.id)::int, count(DISTINCT n.version)::int
-		  FROM tributary.nodes n WHERE n.beat_at > now() - $1::interval`, NodeSilent)
+		  FROM tributary.nodes n WHERE n.beat_at BETWEEN now() - $1::interval AND now() + $1::interval`, NodeSilent)
 	sight, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Sight])
 	if err != nil {
 		return Sight{}, fmt.Errorf("look at Postgres: %w", failure(err))
 	}
+	p.clock.saw(sight.Clock, asked)
 	return sight, nil
-}
-
-// Clock is what Postgres's clock says.
-func (p *Pipeline) Clock(ctx context.Context) (time.Time, error) {
-	var now time.Time
-	err := p.pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("ask for the time: %w", failure(err))
-	}
-	return now, nil
 }
 
 // A Backlog is the jobs of events in one state.

@@ -62,7 +62,7 @@ func (m *metrics) refusal(err error) {
 // delivered counts what the socket took; where it came live, also how old the first of it is.
 func (m *metrics) delivered(first time.Time, messages int, live bool) {
 	if live && !first.IsZero() {
-		m.age.Observe(time.Since(first).Seconds())
+		m.age.Observe(max(time.Since(first), 0).Seconds()) // less than nothing where Postgres's clock is ahead
 	}
 	m.messages.Add(float64(messages))
 }
