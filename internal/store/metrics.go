@@ -17,7 +17,7 @@ func Measure(r prometheus.Registerer, s *Store, river *River) {
 		acquires:    desc("acquires_total", "Times that a connection was taken from the pool."),
 		canceled:    desc("canceled_acquires_total", "Times that somebody gave up waiting for a connection."),
 		waits:       desc("waits_total", "Times that somebody had to wait for a connection, since none was idle."),
-		waited:      desc("wait_seconds_total", "Time that was waited for connections, of those who had to."),
+		waited:      desc("wait_seconds_total", "Time that was waited for connections, by those who got one in the end."),
 		opened:      desc("opened_total", "Connections that were opened."),
 	})
 }

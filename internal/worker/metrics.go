@@ -3,15 +3,12 @@ package worker
 import (
 	"context"
 	"errors"
-	"math"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributary-hub/tributary/internal/hub"
 	"github.com/tributary-hub/tributary/internal/job"
-	"github.com/tributary-hub/tributary/internal/store"
 )
 
 type metrics struct {
@@ -22,7 +19,6 @@ type metrics struct {
 	running                        prometheus.Gauge
 	routeFailures                  prometheus.Counter
 	chores                         map[string]*choreMetrics // by kind
-	ahead                          *ahead
 }
 
 // choreMetrics are of one kind of housekeeping.
@@ -32,7 +28,7 @@ type choreMetrics struct {
 	succeeded  prometheus.Gauge
 }
 
-func newMetrics(r prometheus.Registerer, now func() time.Time) metrics {
+func newMetrics(r prometheus.Registerer) metrics {
 	workings := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tributary_worker_events_total",
 		Help: "Workings of events, by how they ended: done, snoozed for a fault of ours that passes, failed and tried again, given_up.",
@@ -59,17 +55,12 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) metrics {
 		routeFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tributary_worker_route_failures_total", Help: "Routes that failed on an event; tenants see theirs at the route.",
 		}),
-		ahead: &ahead{now: now},
 	}
 	m.chores = newChoreMetrics(r)
 	r.MustRegister(workings, outcomes, m.working, m.age, m.running, m.routeFailures,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tributary_worker_capacity", Help: "Events that may be worked at once.",
-		}, func() float64 { return eventWorkers }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tributary_partitions_ahead",
-			Help: "Days after today that have all their partitions, as this process saw last; it falls by itself, and is NaN where the process never looked. Below 0 nothing is taken in.",
-		}, m.ahead.days))
+		}, func() float64 { return eventWorkers }))
 	return m
 }
 
@@ -129,30 +120,6 @@ func (m *metrics) recorded(o hub.Outcome) {
 			m.routeFailures.Inc()
 		}
 	}
-}
-
-// ahead is how far the partitions reach. It keeps the day, not the count: a process that looks no more must not say
-// for ever that all is well.
-type ahead struct {
-	now func() time.Time
-
-	mu   sync.Mutex // guards last
-	last time.Time  // the last day in a row from today that has all its partitions; zero: nobody looked
-}
-
-func (a *ahead) set(last time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last = last
-}
-
-func (a *ahead) days() float64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.last.IsZero() {
-		return math.NaN()
-	}
-	return a.last.Sub(store.DayOf(a.now())).Hours() / 24
 }
 
 // nodeMetrics are of the beat by which nodes know of each other.

@@ -35,7 +35,6 @@ func (r *retention) keepDays(ctx context.Context) error {
 	if unlisted != nil {
 		return errors.Join(err, unlisted)
 	}
-	r.w.metrics.ahead.set(lastDay(partitions, store.DayOf(r.w.o.Now())))
 	oldest := oldestDay(r.w.o.Now(), r.w.o.Retention)
 	for _, p := range partitions {
 		if p.Day.Before(oldest) {
@@ -59,18 +58,17 @@ func oldestDay(now time.Time, retention time.Duration) time.Time {
 	return store.DayOf(now.Add(-retention))
 }
 
-// lastDay is the last day in a row from today that has the partitions of all kinds; the day before, where today has
-// not.
-func lastDay(partitions []store.Partition, today time.Time) time.Time {
+// daysAhead is how many days after today, in a row, have the partitions of all kinds: below 0 where today has not.
+func daysAhead(partitions []store.Partition, today time.Time) int {
 	kinds := map[time.Time]int{}
 	for _, p := range partitions {
 		kinds[p.Day.UTC()]++
 	}
-	day := today
-	for kinds[day] == store.PartitionKinds {
-		day = day.AddDate(0, 0, 1)
+	days := 0
+	for kinds[today.AddDate(0, 0, days)] == store.PartitionKinds {
+		days++
 	}
-	return day.AddDate(0, 0, -1)
+	return days - 1
 }
 
 // drop waits for a busy table a few times, with the lock timeout between; then the next run tries again.

@@ -1,14 +1,10 @@
 package worker_test
 
 import (
-	"math"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 
 	"github.com/tributary-hub/tributary/internal/storetest"
@@ -68,52 +64,4 @@ func TestMakePartitions(t *testing.T) {
 	if diff := cmp.Diff(map[string][]int{"events": made, "outcomes": made, "messages": made}, days); diff != "" {
 		t.Errorf("days that were made (-want +got):\n%s", diff)
 	}
-}
-
-// The gauge is what was seen last, less the days since: a process that cannot make partitions, or no longer looks,
-// does not say that all is well. Who never looked says nothing.
-func TestRetention_DaysAhead(t *testing.T) {
-	t.Parallel()
-	begin := time.Now()
-	var passed atomic.Int64 // days
-	registry := prometheus.NewRegistry()
-	s := openShop(t, func(o *worker.Options) {
-		o.Metrics = registry
-		o.Now = func() time.Time { return begin.AddDate(0, 0, int(passed.Load())) }
-	})
-	want := func(when string, want float64) {
-		t.Helper()
-		if diff := cmp.Diff(want, gauge(t, registry, "tributary_partitions_ahead"), cmpopts.EquateNaNs()); diff != "" {
-			t.Errorf("days ahead %s (-want +got):\n%s", when, diff)
-		}
-	}
-	want("before the first look", math.NaN())
-	s.work(t)
-	s.keepHouse(t)
-	want("after it made them", 7)
-	passed.Store(2)
-	want("two days later", 5)
-
-	s.Exec(t, `REVOKE EXECUTE ON FUNCTION tributary.make_partition(text, date) FROM tributary_pipeline`)
-	s.Exec(t, `DROP TABLE tributary.outcomes_`+begin.UTC().AddDate(0, 0, 5).Format("20060102"))
-	if ended := s.keepHouse(t); ended != river.EventKindJobFailed {
-		t.Errorf("the job that could not make partitions ended as %s", ended)
-	}
-	want("where one kind of the third is missing and cannot be made", 2)
-	passed.Store(5)
-	s.keepHouse(t)
-	want("where today's is missing", -1)
-}
-
-func gauge(t *testing.T, r *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := r.Gather()
-	must(t, err)
-	for _, family := range families {
-		if family.GetName() == name {
-			return family.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }

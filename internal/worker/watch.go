@@ -89,6 +89,11 @@ func (w *Watch) look(ctx context.Context) {
 	}
 	// Postgres read its clock somewhere between question and answer.
 	w.metrics.saw(sight, asked.Add(time.Since(asked)/2), err)
+	partitions, err := w.o.Pipeline.Partitions(ctx)
+	if err != nil {
+		w.o.Log.DebugContext(ctx, "partitions not listed", "error", err)
+	}
+	w.metrics.listed(partitions, store.DayOf(asked), err)
 	backlog, err := w.o.River.Backlog(ctx)
 	if err != nil {
 		w.o.Log.DebugContext(ctx, "jobs not counted", "error", err)
@@ -102,6 +107,7 @@ type watchMetrics struct {
 	age             prometheus.Gauge
 	skew, notify    prometheus.Gauge
 	nodes, versions prometheus.Gauge
+	ahead           prometheus.Gauge // days
 }
 
 func newWatchMetrics(r prometheus.Registerer) *watchMetrics {
@@ -125,6 +131,7 @@ func newWatchMetrics(r prometheus.Registerer) *watchMetrics {
 		notify:   gauge("tributary_postgres_notification_queue_ratio", "How full Postgres's queue of notifications is, from 0 to 1; full, nothing that notifies can commit."),
 		nodes:    gauge("tributary_nodes", "Processes of the hub that live, by their beats in Postgres."),
 		versions: gauge("tributary_nodes_versions", "Builds that the living processes are of; more than 1 during an upgrade."),
+		ahead:    gauge("tributary_partitions_ahead", "Days after today that have all their partitions. Below 0 nothing is taken in. All processes see the same."),
 	}
 	r.MustRegister(looks, m.jobs)
 	m.counted(nil)
@@ -144,6 +151,14 @@ func (m *watchMetrics) saw(s store.Sight, at time.Time, err error) {
 	m.notify.Set(s.Notify)
 	m.nodes.Set(float64(s.Nodes))
 	m.versions.Set(float64(s.Versions))
+}
+
+func (m *watchMetrics) listed(partitions []store.Partition, today time.Time, err error) {
+	if err != nil {
+		m.ahead.Set(math.NaN())
+		return
+	}
+	m.ahead.Set(float64(daysAhead(partitions, today)))
 }
 
 // counted shows a backlog; nil where there was nothing to be seen.

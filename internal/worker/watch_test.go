@@ -68,12 +68,43 @@ func TestWatch(t *testing.T) {
 
 	s.Close()
 	river.Close()
-	for _, name := range []string{"tributary_nodes", "tributary_postgres_clock_skew_seconds", "tributary_river_oldest_available_seconds", "tributary_river_jobs"} {
+	for _, name := range []string{
+		"tributary_nodes", "tributary_postgres_clock_skew_seconds", "tributary_river_oldest_available_seconds", "tributary_river_jobs",
+		"tributary_partitions_ahead",
+	} {
 		storetest.Await(t, name+" to be no number", func() bool { return math.IsNaN(storetest.Metric(t, registry, name)) })
 	}
 	if n := storetest.Metric(t, registry, "tributary_watch_looks_total", "error"); n < 1 {
 		t.Errorf("%v looks failed", n)
 	}
+}
+
+// How far the partitions reach is what Postgres has at each look, on a process that makes none too.
+func TestWatch_DaysAhead(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	river, err := store.OpenRiver(context.WithoutCancel(t.Context()), db.URL, "", 2)
+	must(t, err)
+	t.Cleanup(func() { river.Close() })
+	registry := prometheus.NewRegistry()
+	watch := worker.NewWatch(worker.WatchOptions{
+		Pipeline: db.Pipeline, River: river, Log: canary.Logger(t), Metrics: registry, Interval: 20 * time.Millisecond,
+	})
+	now := time.Now()
+	must(t, worker.MakePartitions(t.Context(), db.Pipeline, now))
+	must(t, watch.Start(t.Context()))
+	t.Cleanup(func() { must(t, watch.Stop(context.WithoutCancel(t.Context()))) })
+	await := func(what string, days float64) {
+		t.Helper()
+		storetest.Await(t, what, func() bool { return storetest.Metric(t, registry, "tributary_partitions_ahead") == days })
+	}
+	await("a week", 7)
+	db.Exec(t, `DROP TABLE tributary.outcomes_`+now.UTC().AddDate(0, 0, 3).Format("20060102"))
+	await("the third day to lack one kind", 2)
+	db.Exec(t, `DROP TABLE tributary.messages_`+now.UTC().Format("20060102"))
+	await("today to lack one", -1)
+	must(t, worker.MakePartitions(t.Context(), db.Pipeline, now))
+	await("them to be made again", 7)
 }
 
 // What becomes of events and of housekeeping is counted.

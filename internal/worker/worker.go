@@ -48,7 +48,7 @@ func New(o Options) *Worker {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	w := &Worker{o: o, workingTime: job.EventTimeout, failures: newFailures(o), metrics: newMetrics(o.Metrics, o.Now)}
+	w := &Worker{o: o, workingTime: job.EventTimeout, failures: newFailures(o), metrics: newMetrics(o.Metrics)}
 	w.loader = groupcommit.New(groupcommit.Options[store.EventRef]{
 		MaxItems: 100,
 		Alone:    func(err error) bool { return !store.IsOurs(err) },
