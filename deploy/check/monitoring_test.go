@@ -20,9 +20,6 @@ func TestServiceMonitor(t *testing.T) {
 		t.Fatalf("%d monitors", len(r.monitors))
 	}
 	monitor := r.monitors[0]
-	if job := r.services[0].Labels[monitor.Spec.JobLabel]; job != "tributary" {
-		t.Errorf("the job is called %q, and alerts go by tributary", job)
-	}
 	if monitor.Labels["release"] != "prometheus" {
 		t.Errorf("labels %v", monitor.Labels)
 	}
@@ -40,6 +37,34 @@ func TestServiceMonitor(t *testing.T) {
 	}
 	if r := newRelease(t, cases(t)["plain"]); len(r.monitors)+len(r.rules) != 0 {
 		t.Error("what needs the Prometheus operator is there unasked")
+	}
+}
+
+// Each release is a job of its own, whatever it is called and wherever it is: alerts compare and add up within one, and
+// look for names that begin with tributary.
+func TestServiceMonitor_Job(t *testing.T) {
+	t.Parallel()
+	for _, r := range []struct{ name, namespace, want string }{
+		{"tributary", "prod", "tributary/prod/tributary"},
+		{"tributary", "staging", "tributary/staging/tributary"},
+		{"hub", "prod", "tributary/prod/hub"},
+	} {
+		files, err := renderAs(t.Context(), r.name, r.namespace, cases(t)["split"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		object, err := decode(documents(files["monitoring.yaml"])[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		monitor, ok := object.(*monitoringv1.ServiceMonitor)
+		if !ok {
+			t.Fatalf("a %T", object)
+		}
+		want := []monitoringv1.RelabelConfig{{TargetLabel: "job", Replacement: &r.want}}
+		if monitor.Spec.JobLabel != "" || !reflect.DeepEqual(monitor.Spec.Endpoints[0].RelabelConfigs, want) {
+			t.Errorf("%s in %s: %q, %+v", r.name, r.namespace, monitor.Spec.JobLabel, monitor.Spec.Endpoints[0].RelabelConfigs)
+		}
 	}
 }
 

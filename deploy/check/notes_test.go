@@ -26,7 +26,7 @@ func TestNotes(t *testing.T) {
 	for name, values := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files, err := renderAs(t.Context(), "blue", values)
+			files, err := renderAs(t.Context(), "blue", "tributary", values)
 			if err != nil {
 				t.Fatal(err)
 			}

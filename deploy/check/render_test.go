@@ -83,16 +83,16 @@ func documents(text string) []string {
 
 // render is `helm template`: the text of each template that makes something, by its file's name.
 func render(ctx context.Context, values map[string]any) (map[string]string, error) {
-	return renderAs(ctx, "tributary", values)
+	return renderAs(ctx, "tributary", "tributary", values)
 }
 
-// renderAs does the same for a release of another name.
-func renderAs(ctx context.Context, release string, values map[string]any) (map[string]string, error) {
+// renderAs does the same for a release of another name, or elsewhere.
+func renderAs(ctx context.Context, release, namespace string, values map[string]any) (map[string]string, error) {
 	c, err := loader.LoadDir(chart)
 	if err != nil {
 		return nil, err
 	}
-	all, err := util.ToRenderValues(c, values, common.ReleaseOptions{Name: release, Namespace: "tributary", Revision: 1, IsInstall: true}, nil)
+	all, err := util.ToRenderValues(c, values, common.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}, nil)
 	if err != nil {
 		return nil, err
 	}
