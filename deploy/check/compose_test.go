@@ -21,11 +21,17 @@ func compose(t *testing.T, environment map[string]string, change func(string) st
 	if err != nil {
 		t.Fatal(err)
 	}
+	return composeIn(t, folder, environment, change)
+}
+
+// composeIn does so as if it stood in that folder.
+func composeIn(t *testing.T, folder string, environment map[string]string, change func(string) string) (*types.Project, error) {
+	t.Helper()
 	return loader.LoadWithContext(t.Context(), types.ConfigDetails{
 		WorkingDir:  folder,
 		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(folder, "compose.yaml"), Content: []byte(change(read(t, "../compose.yaml")))}},
 		Environment: environment,
-	})
+	}, loader.WithProfiles([]string{"*"}))
 }
 
 func asItIs(s string) string { return s }
@@ -36,14 +42,16 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := slices.Sorted(maps.Keys(p.Services)); !slices.Equal(got, []string{"hub", "migrate", "postgres"}) {
+	if got := slices.Sorted(maps.Keys(p.Services)); !slices.Equal(got, []string{"hub", "keyset", "migrate", "postgres"}) {
 		t.Fatalf("services %v", got)
 	}
 	for name, s := range p.Services {
 		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) != 0 || s.Privileged || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
 			t.Errorf("%s is not confined", name)
 		}
-		if s.Restart == "" {
+		if byHand := len(s.Profiles) > 0; byHand != (name == "keyset") {
+			t.Errorf("%s: profiles %v", name, s.Profiles)
+		} else if !byHand && s.Restart == "" {
 			t.Errorf("%s stays down once it has ended", name)
 		}
 		for _, port := range s.Ports {
@@ -70,7 +78,7 @@ func TestCompose(t *testing.T) {
 	}
 	// Each secret reaches those that need it, and nobody else; above all the hub does not get the owner's login.
 	for name, want := range map[string][]string{
-		"postgres": {"hub_password", "owner_password", "postgres_password"}, "migrate": {"owner_database_url"}, "hub": {"database_url", "keyset"},
+		"postgres": {"hub_password", "owner_password", "postgres_password"}, "migrate": {"owner_database_url"}, "hub": {"database_url", "keyset"}, "keyset": {"keyset", "owner_database_url"},
 	} {
 		var got []string
 		for _, s := range p.Services[name].Secrets {
@@ -86,7 +94,7 @@ func TestCompose(t *testing.T) {
 			t.Errorf("the secret %s is %+v", name, s)
 		}
 	}
-	order := map[string]string{"migrate postgres": types.ServiceConditionHealthy, "hub postgres": types.ServiceConditionHealthy, "hub migrate": types.ServiceConditionCompletedSuccessfully}
+	order := map[string]string{"keyset postgres": types.ServiceConditionHealthy, "migrate postgres": types.ServiceConditionHealthy, "hub postgres": types.ServiceConditionHealthy, "hub migrate": types.ServiceConditionCompletedSuccessfully}
 	for pair, want := range order {
 		name, needs, _ := strings.Cut(pair, " ")
 		if got := p.Services[name].DependsOn[needs].Condition; got != want {
@@ -108,6 +116,40 @@ func TestCompose(t *testing.T) {
 	}
 	if user := p.Services["postgres"].User; user == "" || strings.HasPrefix(user, "0") {
 		t.Errorf("Postgres runs as %q", user)
+	}
+}
+
+// What hub.env says reaches all that run the hub's program, and what compose.yaml itself sets stays; a misspelt setting
+// is refused. There may be no such file.
+func TestCompose_Settings(t *testing.T) {
+	t.Parallel()
+	for content, ok := range map[string]bool{"TRIBUTARY_RETENTION=48h\nTRIBUTARY_TRUSTED_PROXIES=172.16.0.0/12\nTRIBUTARY_PUBLIC_URL=http://other.example.com\n": true, "TRIBUTARY_RETENTON=48h\n": false} {
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, "hub.env"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := composeIn(t, folder, map[string]string{"TRIBUTARY_PUBLIC_URL": "https://hub.example.com"}, asItIs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"hub", "migrate", "keyset"} {
+			environment := map[string]string{}
+			for key, value := range p.Services[name].Environment {
+				environment[key] = *value
+			}
+			if err := judge(t, environment); (err == nil) != ok {
+				t.Errorf("%s with %q: %v", name, content, err)
+			}
+			if ok && (environment["TRIBUTARY_RETENTION"] != "48h" || environment["TRIBUTARY_TRUSTED_PROXIES"] != "172.16.0.0/12") {
+				t.Errorf("%s has %v", name, environment)
+			}
+		}
+		if got := p.Services["hub"].Environment["TRIBUTARY_PUBLIC_URL"]; *got != "https://hub.example.com" {
+			t.Errorf("the hub's address is %s", *got)
+		}
+		if len(p.Services["postgres"].EnvFiles) != 0 {
+			t.Error("Postgres reads the hub's settings")
+		}
 	}
 }
 
@@ -145,7 +187,7 @@ func TestCompose_IsStrict(t *testing.T) {
 // No password stands in the repository, and what makes them is told to git.
 func TestCompose_Secrets(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"secrets", ".env"} {
+	for _, path := range []string{"secrets", ".env", "hub.env"} {
 		if !strings.Contains(read(t, root+"/.gitignore"), "/deploy/"+path) {
 			t.Errorf("git does not ignore deploy/%s", path)
 		}

@@ -88,41 +88,50 @@ func TestManifest(t *testing.T) {
 	}
 }
 
-// podOfKey ends once it has printed the key of an operator, with the owner's login and nothing else.
-var podOfKey = pod{
-	Args: []string{"key", "create", "--operator", "--name", "first"},
-	Env:  ownerEnv, Files: ownerFiles, Memory: "256Mi", Restart: corev1.RestartPolicyNever,
+// byHand are the pods that are created by hand: each ends once it has printed what it was made for. One makes an
+// operator's key with the owner's login and nothing else, one takes a step of a change of the keyset.
+var byHand = map[string]pod{
+	"operator-key": {
+		Args: []string{"key", "create", "--operator", "--name", "first"},
+		Env:  ownerEnv, Files: ownerFiles, Memory: "256Mi", Restart: corev1.RestartPolicyNever,
+	},
+	"keyset": {
+		Args:  []string{"keyset", "promote"},
+		Env:   map[string]string{"TRIBUTARY_OWNER_DATABASE_URL_FILE": "/etc/tributary/owner_database_url", "TRIBUTARY_KEYSET_FILE": "/etc/tributary/keyset"},
+		Files: map[string]string{"/etc/tributary/owner_database_url": "tributary-owner owner_database_url", "/etc/tributary/keyset": "tributary keyset"}, Memory: "256Mi", Restart: corev1.RestartPolicyNever,
+	},
 }
 
-// The pod that makes the first operator's key is confined as the others are, and runs the same image.
-func TestOperatorKey(t *testing.T) {
+// They are confined as the others are, run the same image, and are no part of the hub.
+func TestByHand(t *testing.T) {
 	t.Parallel()
-	object, err := decode(read(t, "../kubernetes/operator-key.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, ok := object.(*corev1.Pod)
-	if !ok {
-		t.Fatalf("a %T", object)
-	}
-	confined(t, key.Name, key.Spec)
 	r := newRelease(t, cases(t)["plain"])
-	job := r.jobs[0].Spec.Template.Spec
-	if got, want := key.Spec.Containers[0].Image, job.Containers[0].Image; got != want {
-		t.Errorf("image %s, want %s", got, want)
-	}
-	if diff := cmp.Diff(podOfKey, described(t, key.Name, key.Spec)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	accepts(t, podOfKey.Env)
-	for _, p := range r.policies {
-		if !selector(t, &p.Spec.PodSelector).Matches(labels.Set(key.Labels)) {
-			t.Error("the network policy is not for it")
+	for name, want := range byHand {
+		object, err := decode(read(t, "../kubernetes/"+name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, s := range r.services {
-		if labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(key.Labels)) {
-			t.Errorf("service %s leads to it", s.Name)
+		made, ok := object.(*corev1.Pod)
+		if !ok {
+			t.Fatalf("%s: a %T", name, object)
+		}
+		confined(t, made.Name, made.Spec)
+		if got, want := made.Spec.Containers[0].Image, r.jobs[0].Spec.Template.Spec.Containers[0].Image; got != want {
+			t.Errorf("%s: image %s, want %s", name, got, want)
+		}
+		if diff := cmp.Diff(want, described(t, made.Name, made.Spec)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		accepts(t, want.Env)
+		for _, p := range r.policies {
+			if !selector(t, &p.Spec.PodSelector).Matches(labels.Set(made.Labels)) {
+				t.Errorf("%s: the network policy is not for it", name)
+			}
+		}
+		for _, s := range r.services {
+			if labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(made.Labels)) {
+				t.Errorf("%s: service %s leads to it", name, s.Name)
+			}
 		}
 	}
 }

@@ -26,8 +26,8 @@ func TestKeyset_Frozen(t *testing.T) {
 	}
 	do("tributary keyset new > first")
 	do("TRIBUTARY_KEYSET_FILE=first tributary keyset rotate > rotated")
-	do("TRIBUTARY_KEYSET_FILE=rotated tributary keyset promote > keyset")
-	r.key = do("tributary key create --operator --name test")
+	do(`TRIBUTARY_KEYSET_FILE=rotated TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary keyset promote > keyset`)
+	r.key = do(`TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary key create --operator --name test`)
 	frozen, said := r.serve(t, "rotated")
 	if frozen == nil {
 		t.Fatal(said)
@@ -55,7 +55,7 @@ func TestKeyset_Frozen(t *testing.T) {
 	for storetest.Value[int](t, r.db, `SELECT count(*) FROM tributary.nodes WHERE beat_at > now() - interval '10 seconds'`) > 1 {
 		<-look.C
 	}
-	do("tributary keyset prune > pruned")
+	do(`TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary keyset prune > pruned`)
 	must(t, frozen.cmd.Process.Signal(syscall.SIGCONT))
 	woken = true
 	for range before {

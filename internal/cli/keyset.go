@@ -31,7 +31,7 @@ type (
 const ofKeyset = `The keyset is the one of TRIBUTARY_KEYSET or TRIBUTARY_KEYSET_FILE, as the nodes have it.`
 
 // ofDatabase is what those that ask the database read besides.
-const ofDatabase = ofKeyset + ` The database is that of TRIBUTARY_OWNER_DATABASE_URL, else of TRIBUTARY_DATABASE_URL.`
+const ofDatabase = ofKeyset + ` The database is that of TRIBUTARY_OWNER_DATABASE_URL, with its owner's login.`
 
 // Help is shown below the flags.
 func (keysetRotateCommand) Help() string { return ofKeyset }
@@ -137,7 +137,7 @@ func keysetOf(env Env) (secret.String, error) {
 
 const (
 	noKeyset   = "TRIBUTARY_KEYSET: not set, nor TRIBUTARY_KEYSET_FILE; `tributary keyset new` prints a keyset"
-	noDatabase = "TRIBUTARY_OWNER_DATABASE_URL: not set, nor TRIBUTARY_DATABASE_URL: the database that the keyset seals for"
+	noDatabase = "TRIBUTARY_OWNER_DATABASE_URL: not set; it is the URL of the database that the keyset seals for, with its owner's login"
 )
 
 func keysetAndOwner(env Env) (owner string, encoded secret.String, err error) {

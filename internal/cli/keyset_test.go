@@ -106,7 +106,7 @@ func (r *rotation) run(t *testing.T, command string) (printed, said string, err 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", command)
-	cmd.Dir, cmd.Env = r.dir, append(r.environ("keyset"), "TRIBUTARY_OWNER_DATABASE_URL="+r.db.OwnerURL)
+	cmd.Dir, cmd.Env = r.dir, append(r.environ("keyset"), "OWNER="+r.db.OwnerURL)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
@@ -279,7 +279,7 @@ func TestKeyset_Rotation(t *testing.T) {
 	}
 	do(page[0])
 	do("cp keyset keyset.first")
-	key, _, err := r.run(t, "tributary key create --operator --name test")
+	key, _, err := r.run(t, `TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary key create --operator --name test`)
 	must(t, err)
 	r.key = strings.TrimSpace(key)
 	r.old, r.next = start(), start()
@@ -294,9 +294,9 @@ func TestKeyset_Rotation(t *testing.T) {
 	everywhere()
 
 	do(page[1]) // rotate
-	refused("tributary keyset promote", "do not have: ")
+	refused(`TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary keyset promote`, "do not have: ")
 	r.restart(t, r.next)
-	refused("tributary keyset promote", "do not have: ") // one of them does not
+	refused(`TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary keyset promote`, "do not have: ") // one of them does not
 	holdings = append(holdings, r.fill(t, r.old, "old-beside-rotated"), r.fill(t, r.next, "rotated-beside-old"))
 	everywhere()
 	r.restart(t, r.old)
@@ -305,12 +305,12 @@ func TestKeyset_Rotation(t *testing.T) {
 	r.restart(t, r.next)
 	holdings = append(holdings, r.fill(t, r.old, "rotated-beside-promoted"), r.fill(t, r.next, "promoted-beside-rotated"))
 	everywhere()
-	refused("tributary keyset prune", "still seals with key ")
+	refused(`TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary keyset prune`, "still seals with key ")
 	if n, said := r.serve(t, "keyset.first"); n != nil || !strings.Contains(said, "it lacks key ") {
 		t.Errorf("with the keyset of before it all: %s", said)
 	}
 	r.restart(t, r.old)
-	refused("tributary keyset prune", "run `tributary keyset reseal` first")
+	refused(`TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary keyset prune`, "run `tributary keyset reseal` first")
 
 	do(page[3]) // reseal
 	everywhere()
@@ -355,7 +355,7 @@ func TestKeyset_NotTheOwner(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ command, want string }{
-		{"TRIBUTARY_OWNER_DATABASE_URL= tributary keyset reseal", "the login may not do this"},
+		{"tributary keyset reseal", "the login may not do this"},
 		{"TRIBUTARY_KEYSET_FILE=rotated TRIBUTARY_OWNER_DATABASE_URL='" + bare.OwnerURL + "' tributary keyset promote", "`tributary migrate up` brings it there"},
 	} {
 		if _, said, err := r.run(t, tt.command); err == nil || !strings.Contains(said, tt.want) {
@@ -378,7 +378,7 @@ func TestKeyset_ResealLeavesSome(t *testing.T) {
 	n.stop(t)
 	r.db.Endpoint(t, r.db.Tenant(t), "stripe") // no keyset opens its token
 	const want = "1 values do not open with any key of this keyset and stay as they are, 0 were sealed anew"
-	if _, said, err := r.run(t, "tributary keyset reseal"); err == nil || !strings.Contains(said, want) {
+	if _, said, err := r.run(t, `TRIBUTARY_OWNER_DATABASE_URL="$OWNER" tributary keyset reseal`); err == nil || !strings.Contains(said, want) {
 		t.Errorf("%v; want %q:\n%s", err, want, said)
 	}
 }

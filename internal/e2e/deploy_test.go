@@ -45,30 +45,7 @@ func TestDeploy_Compose(t *testing.T) {
 		t.Fatalf("a hub that does not run is healthy: %s", out)
 	}
 
-	hub := c.command(t, "hub", c.run...)
-	said := &logtest.Buffer{}
-	hub.Stdout, hub.Stderr = said, said
-	if err := hub.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- hub.Wait() }()
-	t.Cleanup(func() {
-		_ = hub.Process.Kill()
-		if t.Failed() {
-			t.Logf("the hub said:\n%s", said.Tail(8000))
-		}
-	})
-	waitUntil(t, func() bool {
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("the hub ended by itself: %v\n%s", err, said.Tail(8000))
-		default:
-		}
-		return c.command(t, "hub", c.health...).Run() == nil
-	})
-
+	hub := c.start(t)
 	key, err := c.command(t, "migrate", "key", "create", "--operator", "--name", "first").Output()
 	if err != nil {
 		t.Fatalf("make an operator's key: %v", err)
@@ -77,19 +54,80 @@ func TestDeploy_Compose(t *testing.T) {
 		t.Errorf("the operator's key makes no tenant: %d", status)
 	}
 
-	if err := hub.Process.Signal(syscall.SIGTERM); err != nil {
+	for _, step := range []string{"rotate", "promote", "reseal", "prune"} {
+		printed, err := c.command(t, "keyset", step).Output()
+		if err != nil {
+			t.Fatalf("keyset %s: %v\n%s", step, err, stderrOf(err))
+		}
+		if step == "reseal" {
+			continue
+		}
+		for _, name := range []string{"hub", "keyset"} {
+			writeFile(t, filepath.Join(c.root, name, "run/secrets/keyset"), string(printed), 0o444)
+		}
+		hub.stop(t)
+		hub = c.start(t)
+	}
+	writeFile(t, filepath.Join(c.root, "hub/run/secrets/keyset"), c.secrets["keyset"], 0o444)
+	if out, err := c.command(t, "hub", "doctor").CombinedOutput(); err == nil || !strings.Contains(string(out), "which `tributary keyset prune` has retired") {
+		t.Errorf("the keyset of before its change: %v\n%s", err, out)
+	}
+	hub.stop(t)
+	c.unchanged(t)
+}
+
+// A started hub is one that is healthy.
+type started struct {
+	cmd   *exec.Cmd
+	ended chan error
+}
+
+func (c *containers) start(t *testing.T) started {
+	t.Helper()
+	hub := started{c.command(t, "hub", c.run...), make(chan error, 1)}
+	said := &logtest.Buffer{}
+	hub.cmd.Stdout, hub.cmd.Stderr = said, said
+	if err := hub.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { hub.ended <- hub.cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = hub.cmd.Process.Kill()
+		if t.Failed() {
+			t.Logf("the hub said:\n%s", said.Tail(8000))
+		}
+	})
+	waitUntil(t, func() bool {
+		select {
+		case err := <-hub.ended:
+			t.Fatalf("the hub ended by itself: %v\n%s", err, said.Tail(8000))
+		default:
+		}
+		return c.command(t, "hub", c.health...).Run() == nil
+	})
+	return hub
+}
+
+func (s started) stop(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case err := <-ended:
-		ended <- err
+	case err := <-s.ended:
 		if err != nil {
 			t.Errorf("told to end: %v", err)
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("the hub did not end within the 30 s that compose.yaml gives it")
 	}
-	c.unchanged(t)
+}
+
+func stderrOf(err error) string {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(exit.Stderr)
+	}
+	return ""
 }
 
 // containers are what an engine would make of compose.yaml.
@@ -107,6 +145,7 @@ type containers struct {
 
 // A service of compose.yaml, as far as the hub's own have one.
 type service struct {
+	Entrypoint  []string
 	Command     []string
 	Environment map[string]string
 	Secrets     []string
@@ -267,6 +306,9 @@ func (c *containers) command(t *testing.T, name string, args ...string) *exec.Cm
 	s, found := c.services[name]
 	if !found {
 		t.Fatalf("compose.yaml has no service %s", name)
+	}
+	if len(s.Entrypoint) > 0 {
+		args = slices.Concat(s.Entrypoint, args)
 	}
 	if args[0] == "/tributary" {
 		args = args[1:]

@@ -78,7 +78,7 @@ func (i *installation) run(t *testing.T, text string) (string, error) {
 func installBlocks(t *testing.T, kind string) []string {
 	t.Helper()
 	var all []string
-	for _, page := range []string{"install", "runbooks", "backup", "upgrade"} {
+	for _, page := range []string{"install", "runbooks", "backup", "upgrade", "keyset"} {
 		before := len(all)
 		for _, match := range regexp.MustCompile("(?ms)^```"+kind+"\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "../docs/pages/"+page+".md"), -1) {
 			all = append(all, match[1])
