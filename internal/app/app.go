@@ -64,6 +64,14 @@ type stop struct {
 // stopTimeout bounds all steps together: the contract's 25 s, less what a process takes to end on a busy machine.
 const stopTimeout = 22 * time.Second
 
+// drainSpread is the time over which streams end at a stop. Whoever ends a hub of dev waits for it.
+func (a *App) drainSpread() time.Duration {
+	if a.o.Dev {
+		return 0
+	}
+	return 6 * time.Second
+}
+
 // New binds the process's ports, so that its address is known and a taken port is told before anything else is done.
 func New(ctx context.Context, o Options) (*App, error) {
 	a := &App{

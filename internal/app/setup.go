@@ -152,7 +152,7 @@ func (a *App) setup(ctx context.Context) error {
 			return err
 		}
 		door := &entry{tenants: tenants, keys: apiKeys, tokens: tokens, now: time.Now}
-		streams = stream.New(stream.Options{Feed: tail, Meter: usage, Metrics: metrics, Authorize: door.admit})
+		streams = stream.New(stream.Options{Feed: tail, Meter: usage, Metrics: metrics, Authorize: door.admit, DrainSpread: a.drainSpread()})
 		a.mux.Handle("GET /stream/{tenant}", streams)
 	}
 	if roles.API {

@@ -636,3 +636,60 @@ func (c *client) ends(t *testing.T, reason string) {
 		t.Errorf("%s after hub.bye", event.Type)
 	}
 }
+
+// When the node stops, streams end one by one, and until its turn has come each goes on.
+func TestEnd_DrainSpread(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(o *options) { o.stream.DrainSpread = time.Hour }) // of which Stop's time leaves half
+	clients := make([]*client, 40)
+	for i := range clients {
+		clients[i] = r.connect(t, channels("a"))
+		clients[i].until(t, "hub.live")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.handler.Stop(ctx) }()
+	r.connect(t, channels("a")).ends(t, "unavailable")
+	r.log.append(t, "a")
+	r.feed.Wake(backplane.Wake{All: true})
+	heard := 0
+	for _, c := range clients {
+		for {
+			event, more := c.read(t)
+			if !more {
+				t.Fatal("a stream ended without hub.bye")
+			}
+			if event.Type == "hub.bye" {
+				if diff := cmp.Diff(map[string]any{"reason": "drain"}, data(t, event)); diff != "" {
+					t.Error(diff)
+				}
+				break
+			}
+			if !strings.HasPrefix(event.Type, "hub.") {
+				heard++
+			}
+		}
+	}
+	if heard == 0 {
+		t.Error("nobody heard what came after Stop began: all ended at once")
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// No stream lives for ever, and none ends before half of its time.
+func TestEnd_MaxAge(t *testing.T) {
+	t.Parallel()
+	const age = 2 * time.Second
+	r := start(t, func(o *options) { o.stream.MaxAge = age })
+	began := time.Now()
+	clients := []*client{r.connect(t, channels("a")), r.connect(t, channels("a"))}
+	for _, c := range clients {
+		c.ends(t, "max_age")
+	}
+	if lived := time.Since(began); lived < age/2 {
+		t.Errorf("they ended after %s, of at least %s", lived, age/2)
+	}
+}

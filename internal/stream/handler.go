@@ -5,6 +5,7 @@ package stream
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type Options struct {
 	Warning      time.Duration // hub.expiring comes that long before the credential ends; default 60 s
 	WriteTimeout time.Duration // a socket that takes nothing for that long is closed; default 30 s
 	DrainTimeout time.Duration // what a write under way may still take when the node stops; default 5 s
+	DrainSpread  time.Duration // over which streams end when the node stops, each at a random moment; default: at once
+	MaxAge       time.Duration // a stream ends at a random age between half of it and all, so that a deploy looks like any other hour; default 1 h
 }
 
 // An Admission says what a stream may read, and until when.
@@ -67,7 +70,8 @@ func New(o Options) *Handler {
 	orDefault(&o.Warning, 60*time.Second)
 	orDefault(&o.WriteTimeout, 30*time.Second)
 	orDefault(&o.DrainTimeout, 5*time.Second)
-	return &Handler{o: o, metrics: newMetrics(o.Metrics), streams: newRegistry(), buffers: newBuffers()}
+	orDefault(&o.MaxAge, time.Hour)
+	return &Handler{o: o, metrics: newMetrics(o.Metrics), streams: newRegistry(o.DrainSpread), buffers: newBuffers()}
 }
 
 func orDefault(d *time.Duration, otherwise time.Duration) {
@@ -76,8 +80,9 @@ func orDefault(d *time.Duration, otherwise time.Duration) {
 	}
 }
 
-// Stop ends every stream with hub.bye drain, refuses new ones, and waits until all are gone or ctx is done. A socket
-// that takes too little holds it up for DrainTimeout.
+// Stop refuses new streams, ends every one with hub.bye drain, at moments that are spread over DrainSpread, or half of
+// what ctx has left, and waits until all are gone or ctx is done. A socket that takes too little holds it up for
+// DrainTimeout.
 func (h *Handler) Stop(ctx context.Context) error {
 	return h.streams.stop(ctx)
 }
@@ -144,8 +149,9 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) 
 		id:        hub.NewID[hub.ConnectionID](),
 		o:         &h.o,
 		metrics:   h.metrics,
-		stopping:  h.streams.stopping,
+		drained:   make(chan struct{}),
 		revoked:   make(chan struct{}),
+		until:     time.Now().Add(h.o.MaxAge/2 + rand.N(h.o.MaxAge/2)), //nolint:gosec // nobody gains by guessing it
 		admission: admission,
 		sub:       sub,
 		out:       newWriter(w, asked.envelope, h.o.WriteTimeout, admission.Expires, h.buffers),

@@ -2,12 +2,15 @@ package stream
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
+	"time"
 )
 
 // A registry knows the open streams of this node, and ends them when it stops.
 type registry struct {
-	stopping chan struct{} // closed by stop
+	stopping chan struct{} // closed by stop: nobody enters any more
+	spread   time.Duration // over which streams end
 
 	mu      sync.Mutex // guards what follows
 	open    map[*stream]struct{}
@@ -15,8 +18,8 @@ type registry struct {
 	empty   chan struct{} // closed when stopped and nothing is open
 }
 
-func newRegistry() *registry {
-	return &registry{stopping: make(chan struct{}), open: map[*stream]struct{}{}, empty: make(chan struct{})}
+func newRegistry(spread time.Duration) *registry {
+	return &registry{spread: spread, stopping: make(chan struct{}), open: map[*stream]struct{}{}, empty: make(chan struct{})}
 }
 
 // enter reports false once the registry stops.
@@ -49,7 +52,11 @@ func (g *registry) leave(s *stream) {
 }
 
 func (g *registry) stop(ctx context.Context) error {
-	g.begin()
+	spread := g.spread
+	if end, ok := ctx.Deadline(); ok {
+		spread = min(spread, time.Until(end)/2)
+	}
+	g.begin(spread)
 	select {
 	case <-g.empty:
 		return nil
@@ -58,7 +65,9 @@ func (g *registry) stop(ctx context.Context) error {
 	}
 }
 
-func (g *registry) begin() {
+// begin has each stream end at a moment of its own: their clients come back one by one, not all at once to the node
+// that is left.
+func (g *registry) begin(spread time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.stopped {
@@ -67,7 +76,11 @@ func (g *registry) begin() {
 	g.stopped = true
 	close(g.stopping)
 	for s := range g.open {
-		s.out.hurry(s.o.DrainTimeout)
+		if spread <= 0 {
+			s.drain()
+			continue
+		}
+		time.AfterFunc(rand.N(spread), s.drain) //nolint:gosec // nobody gains by guessing it
 	}
 	if len(g.open) == 0 {
 		close(g.empty)

@@ -18,8 +18,9 @@ type stream struct {
 	o         *Options
 	metrics   *metrics
 	counts    *meter.Connection
-	stopping  <-chan struct{} // closed when the node drains
-	revoked   chan struct{}   // closed when the credential is no longer good
+	drained   chan struct{} // closed when it is this stream's turn to end, as the node stops
+	revoked   chan struct{} // closed when the credential is no longer good
+	until     time.Time     // when it is as old as a stream may be
 	admission Admission
 	sub       *feed.Subscription
 	out       *writer
@@ -69,6 +70,8 @@ func (s *stream) run(ctx context.Context) ending {
 	defer ping.Stop()
 	expiry := s.expiry()
 	defer expiry.Stop()
+	age := time.NewTimer(time.Until(s.until))
+	defer age.Stop()
 
 	for {
 		var end ending
@@ -76,9 +79,11 @@ func (s *stream) run(ctx context.Context) ending {
 		select {
 		case <-ctx.Done():
 			end, over = s.over(ctx)
-		case <-s.stopping:
+		case <-s.drained:
 			end, over = s.over(ctx)
 		case <-s.revoked:
+			end, over = s.over(ctx)
+		case <-age.C:
 			end, over = s.over(ctx)
 		case <-s.sub.Ready():
 			end, over = s.deliver(ctx)
@@ -100,11 +105,20 @@ func (s *stream) over(ctx context.Context) (end ending, over bool) {
 		return ending{}, true
 	case <-s.revoked:
 		return ending{frame.ByeClosed}, true
-	case <-s.stopping:
+	case <-s.drained:
 		return ending{frame.ByeDrain}, true
 	default:
-		return ending{frame.ByeExpired}, isPast(s.admission.Expires)
 	}
+	if isPast(s.admission.Expires) {
+		return ending{frame.ByeExpired}, true
+	}
+	return ending{frame.ByeMaxAge}, isPast(s.until)
+}
+
+// drain is called once, by the registry, when the node stops.
+func (s *stream) drain() {
+	close(s.drained)
+	s.out.hurry(s.o.DrainTimeout)
 }
 
 // begin sends the first bytes at once, so that a client which is cut off before the first message still resumes.
