@@ -70,13 +70,10 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// With a certificate the port speaks TLS, HTTP/2 where the client can, and what is streamed arrives as it is written.
-func TestTLS(t *testing.T) {
-	t.Parallel()
-	pair := newKeyPair(t)
-	roots := pair.write(t, 1, time.Now())
-	more := make(chan struct{})
-	mux := http.NewServeMux()
+// halves is a handler that says which protocol it speaks, and the rest when more is closed.
+func halves(t *testing.T) (more chan struct{}, mux *http.ServeMux) {
+	t.Helper()
+	more, mux = make(chan struct{}), http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		stream := http.NewResponseController(w)
 		check(t, stream.SetWriteDeadline(time.Now().Add(time.Minute)))
@@ -85,6 +82,69 @@ func TestTLS(t *testing.T) {
 		<-more
 		_, _ = io.WriteString(w, " and more")
 	})
+	return more, mux
+}
+
+// both sees that the first half arrives before the rest is written, by HTTP/2.
+func both(t *testing.T, client *http.Client, url string, more chan struct{}) {
+	t.Helper()
+	answer, err := client.Get(url)
+	check(t, err)
+	defer func() { check(t, answer.Body.Close()) }()
+	first := make([]byte, 8)
+	_, err = io.ReadFull(answer.Body, first)
+	check(t, err)
+	close(more)
+	rest, err := io.ReadAll(answer.Body)
+	check(t, err)
+	if got := string(first) + string(rest); got != "HTTP/2.0 and more" {
+		t.Errorf("answered %q", got)
+	}
+}
+
+// Without a certificate the port speaks HTTP/2 to a proxy that begins with it, beside HTTP/1.1; and a drain tells the
+// connection that it takes no more.
+func TestHTTP2_WithoutTLS(t *testing.T) {
+	t.Parallel()
+	more, mux := halves(t)
+	s := server.New(server.Options{
+		Name: "public", Listen: "127.0.0.1:0", Mux: mux, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Failed: make(chan error, 1),
+	})
+	check(t, s.Listen(t.Context()))
+	check(t, s.Start(t.Context()))
+	t.Cleanup(func() { check(t, s.Stop(context.WithoutCancel(t.Context()))) })
+	address := "http://" + s.Addr().String() + "/"
+
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
+	both(t, client, address, more)
+	plain, err := http.Get(address)
+	check(t, err)
+	said, err := io.ReadAll(plain.Body)
+	check(t, err)
+	check(t, plain.Body.Close())
+	if string(said) != "HTTP/1.1 and more" {
+		t.Errorf("HTTP/1.1 answered %q", said)
+	}
+	check(t, s.Drain(t.Context()))
+	last, err := client.Get(address) // on the connection that is open
+	check(t, err)
+	check(t, last.Body.Close())
+	if again, err := client.Get(address); err == nil {
+		_ = again.Body.Close()
+		t.Error("the connection of a server that drains takes more than one request")
+	}
+}
+
+// With a certificate the port speaks TLS, HTTP/2 where the client can, and what is streamed arrives as it is written.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	pair := newKeyPair(t)
+	roots := pair.write(t, 1, time.Now())
+	more, mux := halves(t)
 	s := server.New(server.Options{
 		Name: "public", Listen: "127.0.0.1:0", Mux: mux, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 		Failed: make(chan error, 1), CertFile: pair.cert, KeyFile: pair.key,
@@ -96,18 +156,7 @@ func TestTLS(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
-	answer, err := client.Get("https://" + s.Addr().String() + "/")
-	check(t, err)
-	defer func() { check(t, answer.Body.Close()) }()
-	first := make([]byte, 8)
-	_, err = io.ReadFull(answer.Body, first) // before the rest is written
-	check(t, err)
-	close(more)
-	rest, err := io.ReadAll(answer.Body)
-	check(t, err)
-	if got := string(first) + string(rest); got != "HTTP/2.0 and more" {
-		t.Errorf("answered %q", got)
-	}
+	both(t, client, "https://"+s.Addr().String()+"/", more)
 	plain, err := http.Get("http://" + s.Addr().String() + "/")
 	check(t, err)
 	check(t, plain.Body.Close())
