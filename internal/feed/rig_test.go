@@ -125,22 +125,24 @@ func (r *rig) cursor(t testing.TB, p hub.Position) string {
 	return hub.Cursor{Epoch: r.epoch(t), Position: p}.String()
 }
 
-// metric is the value of a counter, a gauge, or a histogram's count, of the one with that label.
+// metric is the value of a counter, a gauge, or a histogram's count: of the one with that label, or where it is "" of all
+// together.
 func (r *rig) metric(t testing.TB, name, label string) float64 {
 	t.Helper()
 	families, err := r.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
+	sum := 0.
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			labelled := slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetValue() == label })
 			if family.GetName() == "tributary_feed_"+name && (label == "" || labelled) {
-				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			}
 		}
 	}
-	return 0
+	return sum
 }
 
 // counted waits until a metric has at least that value, or has gone down to 0.
