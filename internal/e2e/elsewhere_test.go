@@ -71,6 +71,12 @@ func newElsewhere(t *testing.T) *elsewhere {
 // heard says whether the process's listener is connected, by its own account.
 func (n *node) heard(t *testing.T) bool {
 	t.Helper()
+	return n.metric(t, "tributary_backplane_connected") == "1"
+}
+
+// metric is what stands behind a name, labels included, at the process's operator's port.
+func (n *node) metric(t *testing.T, name string) string {
+	t.Helper()
 	res, err := http.Get("http://" + n.ops + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +86,9 @@ func (n *node) heard(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.Contains(metrics, []byte("\ntributary_backplane_connected 1\n"))
+	_, rest, _ := bytes.Cut(metrics, []byte("\n"+name+" "))
+	value, _, _ := bytes.Cut(rest, []byte("\n"))
+	return string(value)
 }
 
 // post sends a webhook to B and wants that status.

@@ -11,7 +11,7 @@ import (
 )
 
 // A relay stands between a process and Postgres, and can keep the process from listening: what it calls its listener
-// is cut, and is let in no more.
+// is cut, and is let in no more, or stays open and carries nothing any more.
 type relay struct {
 	address string
 	socket  string
@@ -19,6 +19,7 @@ type relay struct {
 	mu        sync.Mutex // guards what follows
 	cut       bool
 	listeners map[net.Conn]struct{}
+	lost      map[net.Conn]struct{} // of the listeners, those that carry nothing
 	open      map[net.Conn]struct{}
 	ended     bool
 }
@@ -30,7 +31,7 @@ func newRelay(t *testing.T, p *postgres) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{address: l.Addr().String(), socket: p.socket() + "/.s.PGSQL.5432", listeners: map[net.Conn]struct{}{}, open: map[net.Conn]struct{}{}}
+	r := &relay{address: l.Addr().String(), socket: p.socket() + "/.s.PGSQL.5432", listeners: map[net.Conn]struct{}{}, lost: map[net.Conn]struct{}{}, open: map[net.Conn]struct{}{}}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -86,12 +87,46 @@ func (r *relay) serve(client net.Conn) {
 	}
 	var back sync.WaitGroup
 	back.Go(func() {
-		_, _ = io.Copy(client, server) // until one side is gone, as below
+		r.pass(client, server, client) // until one side is gone, as below
 		_ = client.Close()
 	})
-	_, _ = io.Copy(server, client)
+	r.pass(server, client, client)
 	_ = server.Close()
 	back.Wait()
+}
+
+// pass copies what a client's connection carries, in one direction.
+func (r *relay) pass(to io.Writer, from io.Reader, client net.Conn) {
+	piece := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(piece)
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		_, lost := r.lost[client]
+		r.mu.Unlock()
+		if lost {
+			continue
+		}
+		if _, err := to.Write(piece[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// swallow lets what the process's listener sends and is sent vanish, as where a firewall forgets a connection. It may
+// make another one.
+func (r *relay) swallow(t *testing.T) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.listeners) == 0 {
+		t.Error("the process has no listener that could be lost")
+	}
+	for conn := range r.listeners {
+		r.lost[conn] = struct{}{}
+	}
 }
 
 func (r *relay) enter(client net.Conn, listener bool) bool {
@@ -112,6 +147,7 @@ func (r *relay) leave(client net.Conn) {
 	defer r.mu.Unlock()
 	delete(r.open, client)
 	delete(r.listeners, client)
+	delete(r.lost, client)
 }
 
 // deafen cuts the process's listener, and lets none in from now on.
