@@ -93,7 +93,7 @@ type IssuerPut struct {
 type IssuerFields struct {
 	Issuer            string         `json:"issuer" minLength:"1" maxLength:"2000" example:"https://login.example.com" doc:"The tokens' iss: an https URL without query and fragment."`
 	Audiences         []string       `json:"audiences,omitempty" maxItems:"50" example:"[\"app\"]" doc:"One of them is in the token's aud."`
-	AuthorizedParties []string       `json:"authorized_parties,omitempty" maxItems:"50" doc:"Or the token's azp is among these."`
+	AuthorizedParties []string       `json:"authorized_parties,omitempty" maxItems:"50" doc:"Or the token's azp, or without one its client_id, is among these."`
 	RequiredClaims    map[string]any `json:"required_claims,omitempty" maxProperties:"20" doc:"Claims, by path, and the value that each must have."`
 	Grants            []Grant        `json:"grants" minItems:"1" maxItems:"100"`
 	SessionSeconds    *int           `json:"session_seconds,omitempty" minimum:"60" maximum:"31536000" example:"3600" doc:"Lets streams outlive a short token. For tickets and cookies it is stored and has no effect yet."`

@@ -121,17 +121,28 @@ func checkAudience(claims map[string]any, row hub.Issuer) error {
 			return nil
 		}
 	}
-	if party, _ := claims["azp"].(string); party != "" && slices.Contains(row.AuthorizedParties, party) {
+	if party := partyOf(claims); party != "" && slices.Contains(row.AuthorizedParties, party) {
 		return nil
 	}
 	switch {
 	case len(row.AuthorizedParties) == 0:
 		return refused("the token's aud is none of the issuer's audiences")
 	case len(row.Audiences) == 0:
-		return refused("the token's azp is none of the issuer's authorized parties")
+		return refused("the token's azp (or, without one, its client_id) is none of the issuer's authorized parties")
 	default:
-		return refused("neither the token's aud nor its azp is one of the issuer's row")
+		return refused("neither the token's aud nor its azp (or, without one, its client_id) is one of the issuer's row")
 	}
+}
+
+// partyOf is whom the token was issued to: azp (OpenID Connect Core 1.0, 2), or, where there is none, client_id (RFC
+// 9068, 2.2). Cognito's access tokens have nothing else that says whose they are. An azp that is no string is nobody.
+func partyOf(claims map[string]any) string {
+	party, ok := claims["azp"]
+	if !ok {
+		party = claims["client_id"]
+	}
+	name, _ := party.(string)
+	return name
 }
 
 func audiencesOf(claims map[string]any) ([]string, error) {

@@ -41,7 +41,7 @@ const (
 	wantKeyIDLong = "the token's key id is too long"
 	wantUnsigned  = "the token is not signed by an issuer that the tenant trusts; issuers/check of the admin API tells the tenant more"
 	wantNoKey     = "the issuer's keys cannot be fetched at the moment" // its id may be of a key that we do not know yet
-	wantAud       = "neither the token's aud nor its azp is one of the issuer's row"
+	wantAud       = "neither the token's aud nor its azp (or, without one, its client_id) is one of the issuer's row"
 	wantAudForm   = "the token's aud is not a string or a list of strings"
 	wantExpired   = "the token has expired"
 	wantNoExp     = "the token has no exp"
@@ -283,6 +283,9 @@ func (f *forger) confusions() []forgery {
 		{"the party as aud", f.own(nil, "aud", "https://app.example.com"), wantAud},
 		{"azp as a list", f.own(nil, "aud", "x", "azp", []string{"https://app.example.com"}), wantAud},
 		{"the audience as client_id", f.own(nil, "aud", "x", "client_id", audience), wantAud},
+		{"client_id as a list", f.own(nil, "aud", "x", "client_id", []string{"https://app.example.com"}), wantAud},
+		{"the party as client_id beside another azp", f.own(nil, "aud", "x", "azp", "x", "client_id", "https://app.example.com"), wantAud},
+		{"the party as client_id beside an azp that is none", f.own(nil, "aud", "x", "azp", nil, "client_id", "https://app.example.com"), wantAud},
 
 		{"expired", f.own(nil, "exp", seconds(-time.Second)), wantExpired},
 		{"expires now", f.own(nil, "exp", seconds(0)), wantExpired},

@@ -34,6 +34,7 @@ func TestVerify_Good(t *testing.T) {
 		"typ AT+JWT":               key.sign(t, map[string]any{"typ": "AT+JWT"}, good(s, c)),
 		"one of several audiences": key.sign(t, nil, good(s, c, "aud", []string{"x", audience})),
 		"an authorized party":      key.sign(t, nil, good(s, c, "aud", absent, "azp", "https://app.example.com")),
+		"a party as client_id":     key.sign(t, map[string]any{"typ": "at+jwt"}, good(s, c, "aud", absent, "client_id", "https://app.example.com")),
 		"a party beside aud":       key.sign(t, nil, good(s, c, "aud", "x", "azp", "https://app.example.com")),
 		"nbf within the leeway":    key.sign(t, nil, good(s, c, "nbf", now+300)),
 		"iat within the leeway":    key.sign(t, nil, good(s, c, "iat", now+300)),

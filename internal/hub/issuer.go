@@ -8,7 +8,7 @@ type Issuer struct {
 	Name              string
 	Issuer            string         // the iss claim, an https URL
 	Audiences         []string       // one of them in aud
-	AuthorizedParties []string       // or azp among these
+	AuthorizedParties []string       // or azp, without one client_id, among these
 	RequiredClaims    map[string]any // claim path to the value it must have
 	Grants            []Grant
 	SessionSeconds    *int   // lets tickets, cookies and streams outlive a short token
