@@ -438,6 +438,11 @@ func TestVerify_TellsStrangersNothing(t *testing.T) {
 	} {
 		signed := f.own(nil, changes...)
 		unsigned := signed[:strings.LastIndexByte(signed, '.')+1] + strings.Repeat("A", 86)
+		// Nor by naming a key that the issuer does not have: whatever else the token says, that may be a new one.
+		_, err := v.Verify(t.Context(), f.by(f.attacker, "unknown", nil, append([]any{"realm", absent}, changes...)...), []*directory.Issuer{row})
+		if known := name != "another issuer"; known != (hub.CodeOf(err) == hub.KeyUnavailable) || !known && text(err) != "unauthenticated: "+wantUnsigned {
+			t.Errorf("%s, by a key that is not known: %v", name, err)
+		}
 		for which, rows := range map[string][]*directory.Issuer{"the tenant": {row}, "no tenant": nil} {
 			if _, err := v.Verify(t.Context(), unsigned, rows); err == nil || err.Error() != "unauthenticated: "+wantUnsigned {
 				t.Errorf("%s, %s: %v", name, which, err)

@@ -54,10 +54,13 @@ func (v *Verifier) Verify(ctx context.Context, raw string, issuers []*directory.
 		return Claims{}, err
 	}
 	claims, err := v.judge(ctx, t, issuers)
-	if hub.CodeOf(err) == hub.Unauthenticated && !v.signed(ctx, t, issuers) {
-		return Claims{}, refused("the token is not signed by an issuer that the tenant trusts; issuers/check of the admin API tells the tenant more")
+	if hub.CodeOf(err) != hub.Unauthenticated {
+		return claims, err
 	}
-	return claims, err
+	if stranger := v.checkSigned(ctx, t, issuers); stranger != nil {
+		return Claims{}, stranger
+	}
+	return Claims{}, err
 }
 
 // Explain is Verify for those who may read the issuers: it always names the rule.
@@ -99,14 +102,21 @@ func (v *Verifier) judge(ctx context.Context, t *token, issuers []*directory.Iss
 	}, nil
 }
 
-// signed says whether one of the rows of the token's iss has a key that verifies it, whatever its claims.
-func (v *Verifier) signed(ctx context.Context, t *token, issuers []*directory.Issuer) bool {
+// checkSigned says why the token's holder is not told which rule it breaks: no row of its iss has a key that verifies
+// it. Where one of their keys cannot be had, that is the answer, as for a token that breaks no rule: else whoever
+// names a key that does not exist would learn from the answer that everything else was guessed right.
+func (v *Verifier) checkSigned(ctx context.Context, t *token, issuers []*directory.Issuer) error {
+	unsigned := refused("the token is not signed by an issuer that the tenant trusts; issuers/check of the admin API tells the tenant more")
 	for _, row := range rowsOf(t.claims, issuers) {
-		if _, err := v.key(t, row.Issuer).VerifySignature(ctx, t.raw); err == nil {
-			return true
+		_, err := v.key(t, row.Issuer).VerifySignature(ctx, t.raw)
+		if err == nil {
+			return nil
+		}
+		if hub.CodeOf(err) == hub.KeyUnavailable {
+			unsigned = err
 		}
 	}
-	return false
+	return unsigned
 }
 
 func (v *Verifier) key(t *token, row hub.Issuer) *issuerKey {
