@@ -49,6 +49,7 @@ type App struct {
 	metrics *prometheus.Registry
 	tracer  *telemetry.Tracer // nil: nothing is traced
 	nodeID  string
+	now     func() time.Time // by which tokens and issuers' keys are judged
 	stops   []stop
 
 	stopping chan struct{} // closed when Stop begins
@@ -75,7 +76,7 @@ func (a *App) drainSpread() time.Duration {
 // New binds the process's ports, so that its address is known and a taken port is told before anything else is done.
 func New(ctx context.Context, o Options) (*App, error) {
 	a := &App{
-		o: o, nodeID: cmp.Or(o.NodeID, uuid.NewString()), metrics: telemetry.NewRegistry(o.Version), mux: http.NewServeMux(), opsMux: http.NewServeMux(),
+		o: o, nodeID: cmp.Or(o.NodeID, uuid.NewString()), metrics: telemetry.NewRegistry(o.Version), mux: http.NewServeMux(), opsMux: http.NewServeMux(), now: time.Now,
 		failed: make(chan error, 3), stopping: make(chan struct{}),
 	}
 	if err := a.startTracing(); err != nil {

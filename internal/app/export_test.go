@@ -31,6 +31,9 @@ func (a *App) Readiness(db *store.Store, keeper *secret.Keeper, l *backplane.Lis
 	return a.readiness(&subject{db: db, keeper: keeper, listener: l, committing: committing})
 }
 
+// ReadClock has tokens and issuers' keys judged by another clock; between New and Start.
+func (a *App) ReadClock(now func() time.Time) { a.now = now }
+
 // Registry has the metrics of the process.
 func (a *App) Registry() *prometheus.Registry { return a.metrics }
 

@@ -78,7 +78,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare outgoing requests: %w", err)
 	}
-	keys := egress.NewKeys(egress.KeysOptions{Client: client, Logger: log, Registerer: metrics})
+	keys := egress.NewKeys(egress.KeysOptions{Client: client, Now: a.now, Logger: log, Registerer: metrics})
 	a.onStop("issuers' keys", keys.Stop)
 	tenants, err := directory.New(directory.Options{
 		Pipeline: db.Pipeline, Keeper: keeper, Log: log, Metrics: metrics, Limits: o.Config.Limits, Retention: o.Config.Retention,
@@ -102,7 +102,7 @@ func (a *App) setup(ctx context.Context) error {
 	if err := a.start(ctx, "keys", apiKeys); err != nil {
 		return err
 	}
-	tokens := auth.NewVerifier(auth.VerifierOptions{Keys: keys})
+	tokens := auth.NewVerifier(auth.VerifierOptions{Keys: keys, Now: a.now})
 
 	// The roles.
 	roles := o.Config.Roles
@@ -151,7 +151,7 @@ func (a *App) setup(ctx context.Context) error {
 		if err := a.start(ctx, "feed", tail); err != nil {
 			return err
 		}
-		door := &entry{tenants: tenants, keys: apiKeys, tokens: tokens, now: time.Now}
+		door := &entry{tenants: tenants, keys: apiKeys, tokens: tokens, now: a.now}
 		streams = stream.New(stream.Options{Feed: tail, Meter: usage, Metrics: metrics, Authorize: door.admit, DrainSpread: a.drainSpread()})
 		a.mux.Handle("GET /stream/{tenant}", streams)
 	}
