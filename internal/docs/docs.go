@@ -36,6 +36,7 @@ var contents = []struct{ group, name, title string }{
 	{"Use", "routes", "Routes"},
 	{"Use", "streams", "Streams"},
 	{"Use", "authentication", "Authentication"},
+	{"Use", "issuers", "Issuers"},
 	{"API", "conventions", "Conventions"},
 	{"API", "api", "Reference"},
 	{"API", "problems", "Problems"},

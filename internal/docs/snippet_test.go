@@ -75,7 +75,7 @@ func TestSnippets(t *testing.T) {
 			if !regexp.MustCompile(`^\{\{[a-z]+\}\}\n$`).MatchString(b.text) {
 				t.Errorf("%s: what the code writes is made by the code:\n%s", b.page, b.text)
 			}
-		case "json output":
+		case "json output", "json token", "json channels": // app opens a stream with each token, and compares the channels
 			if !json.Valid([]byte(b.text)) {
 				t.Errorf("%s: not JSON:\n%s", b.page, b.text)
 			}
@@ -91,7 +91,7 @@ func TestSnippets(t *testing.T) {
 		}
 		checked[b.info]++
 	}
-	for info, least := range map[string]int{"json route": 2, "json issuer": 1, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh operate": 7, "sh keyset": 5, "sh systemd": 4, "sh first": 3, "sh compose": 1, "sh kubernetes": 5, "env": 2} {
+	for info, least := range map[string]int{"json route": 2, "json issuer": 9, "json token": 14, "json channels": 14, "cel event": 3, "cel claims": 1, "sse": 4, "json": 1, "json output": 1, "sh run": 12, "sh operate": 7, "sh keyset": 5, "sh systemd": 4, "sh first": 3, "sh compose": 1, "sh kubernetes": 5, "env": 2} {
 		if checked[info] < least {
 			t.Errorf("%d blocks of %q, want %d at least", checked[info], info, least)
 		}
@@ -140,10 +140,13 @@ func compileRoute(env *expr.Env, text string) error {
 
 func compileGrants(env *expr.Env, text string) error {
 	var issuer struct {
-		Name, Issuer   string
-		Audiences      []string
-		RequiredClaims map[string]any `json:"required_claims"`
-		Grants         []json.RawMessage
+		Name, Issuer      string
+		Audiences         []string
+		AuthorizedParties []string       `json:"authorized_parties"`
+		RequiredClaims    map[string]any `json:"required_claims"`
+		Grants            []json.RawMessage
+		SessionSeconds    int  `json:"session_seconds"`
+		SharesChannels    bool `json:"shares_channels"`
 	}
 	if err := strict(text, &issuer); err != nil {
 		return err
