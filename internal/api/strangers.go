@@ -62,6 +62,21 @@ func addStrangers(doc *huma.OpenAPI) {
 			}},
 		}}, 400, 401, 403, 404, 405, 422, 429, 503),
 	})
+	doc.AddOperation(&huma.Operation{
+		OperationID: "openSelftest", Method: http.MethodGet, Path: "/stream/{tenant}/selftest", Tags: []string{"Streams"},
+		Summary: "Open a self-test of the way that streams take",
+		Description: "Server-Sent Events for 30 seconds: `hub.selftest` every half second, with `number`, and `sent` and `interval` in milliseconds, then `hub.bye`. " +
+			"The page `/selftest` reads it, and says whether something in between buffers.",
+		Security:   []map[string][]string{{"token": {}}, {keyScheme: {}}},
+		Parameters: []*huma.Param{pathParam("tenant", "The tenant's id or slug.", "demo")},
+		Responses: refusals(map[string]*huma.Response{"200": {
+			Description: "The frames. A native `EventSource` is told to come back later by a 200 with `retry:` and `hub.bye`.",
+			Content: map[string]*huma.MediaType{"text/event-stream": {
+				Schema:  &huma.Schema{Type: huma.TypeString},
+				Example: "event: hub.selftest\ndata: {\"number\":1,\"sent\":1769860800000,\"interval\":500}\n\n",
+			}},
+		}}, 400, 401, 403, 404, 405, 429, 503),
+	})
 }
 
 func pathParam(name, description, example string) *huma.Param {

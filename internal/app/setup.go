@@ -9,6 +9,7 @@ import (
 	"github.com/tributary-hub/tributary/internal/api"
 	"github.com/tributary-hub/tributary/internal/auth"
 	"github.com/tributary-hub/tributary/internal/backplane"
+	"github.com/tributary-hub/tributary/internal/browser"
 	"github.com/tributary-hub/tributary/internal/directory"
 	"github.com/tributary-hub/tributary/internal/docs"
 	"github.com/tributary-hub/tributary/internal/egress"
@@ -154,6 +155,10 @@ func (a *App) setup(ctx context.Context) error {
 		door := &entry{tenants: tenants, keys: apiKeys, tokens: tokens, now: a.now}
 		streams = stream.New(stream.Options{Feed: tail, Meter: usage, Metrics: metrics, Authorize: door.admit, DrainSpread: a.drainSpread()})
 		a.mux.Handle("GET /stream/{tenant}", streams)
+		a.mux.Handle("GET /stream/{tenant}/selftest", streams.Selftest())
+		for pattern, page := range browser.Pages() {
+			a.mux.Handle(pattern, page)
+		}
 	}
 	if roles.API {
 		admin := api.New(api.Options{

@@ -57,7 +57,7 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outside := []string{"/openapi.yaml", "/openapi.json", "/openapi-3.0.yaml", "https://cel.dev", "https://github.com/tributary-hub/tributary/releases"}
+	outside := []string{"/openapi.yaml", "/openapi.json", "/openapi-3.0.yaml", "/selftest", "https://cel.dev", "https://github.com/tributary-hub/tributary/releases"}
 	seen := crawl(t, handler(t))
 	for at, html := range seen {
 		for _, match := range hrefs.FindAllStringSubmatch(html, -1) {

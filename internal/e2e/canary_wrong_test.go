@@ -144,6 +144,7 @@ func (v *visitor) badKeys(t *testing.T) map[string]string {
 func (v *visitor) readStreams(t *testing.T, can bool) {
 	t.Helper()
 	c := v.calls[slices.IndexFunc(v.calls, func(c documentedCall) bool { return c.id == "openStream" })]
+	selftest := v.calls[slices.IndexFunc(v.calls, func(c documentedCall) bool { return c.id == "openSelftest" })]
 	good := v.secret(t, "a user's token", v.issuer.token(t, "ann"))
 	for what, key := range map[string]string{
 		"a good token": good, "the tenant's key": v.key, "an expired token": v.secret(t, "an expired token", v.issuer.expired(t)),
@@ -159,6 +160,9 @@ func (v *visitor) readStreams(t *testing.T, can bool) {
 		status := v.stream(t, c, "/stream/acme?last=10", key, "Accept", "application/json")
 		if can && (what == "a good token" || what == "the tenant's key") != (status == http.StatusOK) {
 			t.Errorf("a stream with %s: %d", what, status)
+		}
+		if tested := v.stream(t, selftest, "/stream/acme/selftest", key, "Accept", "application/json"); can && tested != status {
+			t.Errorf("a self-test with %s: %d, and a stream %d", what, tested, status)
 		}
 	}
 	junk := func(what string) string { return v.mislay(t, "openStream: "+what) }

@@ -86,6 +86,17 @@ func Expiring(at time.Time) *Frame {
 	}{whole(at)})
 }
 
+// Selftest is one of the frames by which a client sees whether something in between holds back what is sent,
+// hub.selftest: numbered from 1, with the time at which it is sent, by the server's clock, and the time to the next, both
+// in milliseconds. Its data is {"number":1,"sent":1767323045678,"interval":500}.
+func Selftest(number int, sent time.Time, interval time.Duration) *Frame {
+	return control("hub.selftest", nil, struct {
+		Number   int   `json:"number"`
+		Sent     int64 `json:"sent"`
+		Interval int64 `json:"interval"`
+	}{number, sent.UnixMilli(), interval.Milliseconds()})
+}
+
 // A ByeReason says why the hub ends a stream.
 type ByeReason string
 

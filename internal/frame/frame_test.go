@@ -71,6 +71,11 @@ func TestFrames(t *testing.T) {
 			"event: hub.reset\ndata: {\"reason\":\"malformed\",\"requested\":\"x\\ndata: y\\r\\nid: 9\\u0000\",\"position\":7}\n\n",
 		},
 		{"expiring", frame.Expiring(at), "event: hub.expiring\ndata: {\"expires_at\":\"2026-01-02T03:04:05Z\"}\n\n"},
+		{
+			"one of a self-test",
+			frame.Selftest(3, at, 500*time.Millisecond),
+			"event: hub.selftest\ndata: {\"number\":3,\"sent\":1767323045678,\"interval\":500}\n\n",
+		},
 		{"bye", frame.Bye(frame.ByeDrain, 1500*time.Millisecond), "event: hub.bye\nretry: 1500\ndata: {\"reason\":\"drain\"}\n\n"},
 		{"bye with a time that is no time", frame.Bye(frame.ByeLimit, -time.Second), "event: hub.bye\nretry: 0\ndata: {\"reason\":\"limit\"}\n\n"},
 	}

@@ -1,6 +1,7 @@
-// Package stream serves tenants' messages as Server-Sent Events: GET /stream/{tenant}. It owns the handshake, the
-// writing, heartbeats, the end of a credential, refusals that a native EventSource survives, and drain. What is sent
-// and from where on is the feed's; who may read what is told by its Authorize.
+// Package stream serves tenants' messages as Server-Sent Events: GET /stream/{tenant}, and beside it a self-test of the
+// way to the client. It owns the handshake, the writing, heartbeats, the end of a credential, refusals that a native
+// EventSource survives, and drain. What is sent and from where on is the feed's; who may read what is told by its
+// Authorize.
 package stream
 
 import (
@@ -35,6 +36,9 @@ type Options struct {
 	DrainTimeout time.Duration // what a write under way may still take when the node stops; default 5 s
 	DrainSpread  time.Duration // over which streams end when the node stops, each at a random moment; default: at once
 	MaxAge       time.Duration // a stream ends at a random age between half of it and all, so that a deploy looks like any other hour; default 1 h
+
+	SelftestEvery  time.Duration // between two frames of a self-test; default 500 ms
+	SelftestLength time.Duration // of a self-test; default 30 s
 }
 
 // An Admission says what a stream may read, and until when.
@@ -71,6 +75,8 @@ func New(o Options) *Handler {
 	orDefault(&o.WriteTimeout, 30*time.Second)
 	orDefault(&o.DrainTimeout, 5*time.Second)
 	orDefault(&o.MaxAge, time.Hour)
+	orDefault(&o.SelftestEvery, 500*time.Millisecond)
+	orDefault(&o.SelftestLength, 30*time.Second)
 	return &Handler{o: o, metrics: newMetrics(o.Metrics), streams: newRegistry(o.DrainSpread), buffers: newBuffers()}
 }
 
@@ -87,25 +93,27 @@ func (h *Handler) Stop(ctx context.Context) error {
 	return h.streams.stop(ctx)
 }
 
-// ServeHTTP is the way of one stream: admitted, subscribed, written to until something ends it.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(w, r, h.open) }
+
+// serve is the way of one stream: admitted, opened, written to until something ends it.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, open func(http.ResponseWriter, *http.Request) (*stream, error)) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
 		problem.Write(w, r, hub.Errorf(hub.MethodNotAllowed, "a stream is read with GET"))
 		return
 	}
-	s, err := h.open(w, r)
+	s, err := open(w, r)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
 	if !h.streams.enter(s) {
-		s.sub.Close()
+		s.close()
 		h.refuse(w, r, errStopping())
 		return
 	}
 	defer h.streams.leave(s)
-	defer s.sub.Close()
+	defer s.close()
 	facts := server.FactsOf(r.Context())
 	facts.Tenant, facts.Connection, facts.Key = s.admission.Tenant, s.id, s.admission.Key
 	facts.Ended = s.serve(r.Context())
@@ -114,20 +122,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func errStopping() error { return hub.Errorf(hub.Unavailable, "this node is stopping") }
 
-// open admits the request and subscribes it; nothing is written yet. Checks come in the order of the contract: the
-// credential and what it may read, then the request's own form.
-func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) {
-	ctx := r.Context()
+// admit says what the request may read. Checks come in the order of the contract: the credential and what it may read,
+// then whether the request can be read at all.
+func (h *Handler) admit(r *http.Request) (request, Admission, error) {
 	if h.streams.isStopping() {
-		return nil, errStopping()
+		return request{}, Admission{}, errStopping()
 	}
 	asked, malformed := parse(r)
-	admission, err := h.o.Authorize(ctx, r.PathValue("tenant"), r, asked.channels)
+	admission, err := h.o.Authorize(r.Context(), r.PathValue("tenant"), r, asked.channels)
+	if err != nil {
+		return request{}, Admission{}, err
+	}
+	return asked, admission, malformed
+}
+
+// open admits the request and subscribes it; nothing is written yet.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) {
+	asked, admission, err := h.admit(r)
 	if err != nil {
 		return nil, err
-	}
-	if malformed != nil {
-		return nil, malformed
 	}
 	start, err := asked.start(time.Now())
 	if err != nil {
@@ -139,21 +152,28 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) (*stream, error) 
 			Message: "a connection of this tenant has fewer channels",
 		}
 	}
-	sub, err := h.o.Feed.Subscribe(ctx, feed.Request{
+	sub, err := h.o.Feed.Subscribe(r.Context(), feed.Request{
 		Tenant: admission.Tenant, Channels: admission.Channels, Start: start, Oldest: admission.Oldest,
 	})
 	if err != nil {
 		return nil, err
 	}
+	s := h.newStream(admission, h.o.MaxAge/2+rand.N(h.o.MaxAge/2)) //nolint:gosec // nobody gains by guessing it
+	s.out = newWriter(w, asked.envelope, h.o.WriteTimeout, admission.Expires, h.buffers)
+	s.sub, s.news = sub, sub.Ready()
+	s.first, s.beat, s.every = s.hello, s.ping, h.o.Ping
+	return s, nil
+}
+
+// newStream is one that grows so old, and has yet to learn what it sends, and where to.
+func (h *Handler) newStream(admission Admission, age time.Duration) *stream {
 	return &stream{
 		id:        hub.NewID[hub.ConnectionID](),
 		o:         &h.o,
 		metrics:   h.metrics,
 		drained:   make(chan struct{}),
 		revoked:   make(chan struct{}),
-		until:     time.Now().Add(h.o.MaxAge/2 + rand.N(h.o.MaxAge/2)), //nolint:gosec // nobody gains by guessing it
+		until:     time.Now().Add(age),
 		admission: admission,
-		sub:       sub,
-		out:       newWriter(w, asked.envelope, h.o.WriteTimeout, admission.Expires, h.buffers),
-	}, nil
+	}
 }

@@ -100,12 +100,14 @@ func start(t testing.TB, adjust func(*options)) *rig {
 	o.stream.Feed = r.feed
 	r.handler = stream.New(o.stream)
 	mux := http.NewServeMux()
-	mux.HandleFunc("/stream/{tenant}", func(w http.ResponseWriter, request *http.Request) {
-		if o.wrap != nil && request.URL.Query().Has("wrapped") {
-			w = o.wrap(w)
-		}
-		r.handler.ServeHTTP(w, request)
-	})
+	for path, handler := range map[string]http.Handler{"/stream/{tenant}": r.handler, "/stream/{tenant}/selftest": r.handler.Selftest()} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, request *http.Request) {
+			if o.wrap != nil && request.URL.Query().Has("wrapped") {
+				w = o.wrap(w)
+			}
+			handler.ServeHTTP(w, request)
+		})
+	}
 	r.server = httptest.NewUnstartedServer(mux)
 	if o.narrow {
 		r.server.Config.ConnState = func(conn net.Conn, state http.ConnState) {
@@ -230,8 +232,13 @@ func (r *rig) becomes(t testing.TB, name, label string, want float64) {
 // get asks for a stream; the answer's body ends with the test at the latest.
 func (r *rig) get(t testing.TB, query string, header ...string) (*http.Response, context.CancelFunc) {
 	t.Helper()
+	return r.getAt(t, "/stream/acme?"+query, header...)
+}
+
+func (r *rig) getAt(t testing.TB, path string, header ...string) (*http.Response, context.CancelFunc) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.server.URL+"/stream/acme?"+query, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.server.URL+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +269,12 @@ type client struct {
 
 func (r *rig) connect(t testing.TB, query string, header ...string) *client {
 	t.Helper()
-	response, cut := r.get(t, query, header...)
+	return r.connectTo(t, "/stream/acme?"+query, header...)
+}
+
+func (r *rig) connectTo(t testing.TB, path string, header ...string) *client {
+	t.Helper()
+	response, cut := r.getAt(t, path, header...)
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(response.Body)
 		t.Fatalf("status %d: %s", response.StatusCode, body)

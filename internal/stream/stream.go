@@ -22,10 +22,15 @@ type stream struct {
 	revoked   chan struct{} // closed when the credential is no longer good
 	until     time.Time     // when it is as old as a stream may be
 	admission Admission
-	sub       *feed.Subscription
 	out       *writer
 	warned    bool // hub.expiring was sent
 	frames    int  // written
+
+	first func() *frame.Frame // what it begins with
+	beat  func() *frame.Frame // made and written regularly
+	every time.Duration       // so often
+	sub   *feed.Subscription  // nil: no messages are delivered
+	news  <-chan struct{}     // holds a value when sub has something; nil: never
 }
 
 // An ending says why a stream is over. Without a reason the client is gone, and there is nobody to tell.
@@ -66,8 +71,8 @@ func (s *stream) run(ctx context.Context) ending {
 	if !s.begin() {
 		return ending{}
 	}
-	ping := time.NewTicker(s.o.Ping)
-	defer ping.Stop()
+	beat := time.NewTicker(s.every)
+	defer beat.Stop()
 	expiry := s.expiry()
 	defer expiry.Stop()
 	age := time.NewTimer(time.Until(s.until))
@@ -85,10 +90,10 @@ func (s *stream) run(ctx context.Context) ending {
 			end, over = s.over(ctx)
 		case <-age.C:
 			end, over = s.over(ctx)
-		case <-s.sub.Ready():
+		case <-s.news:
 			end, over = s.deliver(ctx)
-		case now := <-ping.C:
-			end, over = s.write(ctx, frame.Ping(now, s.cursor()))
+		case <-beat.C:
+			end, over = s.write(ctx, s.beat())
 		case <-expiry.C:
 			end, over = s.expire(ctx, expiry)
 		}
@@ -121,22 +126,36 @@ func (s *stream) drain() {
 	s.out.hurry(s.o.DrainTimeout)
 }
 
+// close gives back what the stream holds of others.
+func (s *stream) close() {
+	if s.sub != nil {
+		s.sub.Close()
+	}
+}
+
 // begin sends the first bytes at once, so that a client which is cut off before the first message still resumes.
 func (s *stream) begin() bool {
-	opening := s.sub.Opening()
-	channels := make([]string, len(s.admission.Channels))
-	for i, c := range s.admission.Channels {
-		channels[i] = string(c)
-	}
-	ready := frame.Ready(frame.ReadyData{
-		Connection: s.id, Identity: s.admission.Identity, Channels: channels, Position: opening.Head, ExpiresAt: s.admission.Expires,
-	}, opening.From)
-	if s.out.begin(ready) != nil {
+	if s.out.begin(s.first()) != nil {
 		return false
 	}
 	s.wrote(1)
 	return true
 }
+
+// hello is how a stream of messages begins.
+func (s *stream) hello() *frame.Frame {
+	opening := s.sub.Opening()
+	channels := make([]string, len(s.admission.Channels))
+	for i, c := range s.admission.Channels {
+		channels[i] = string(c)
+	}
+	return frame.Ready(frame.ReadyData{
+		Connection: s.id, Identity: s.admission.Identity, Channels: channels, Position: opening.Head, ExpiresAt: s.admission.Expires,
+	}, opening.From)
+}
+
+// ping is the heartbeat of a stream of messages.
+func (s *stream) ping() *frame.Frame { return frame.Ping(time.Now(), s.cursor()) }
 
 // deliver writes what the feed has.
 func (s *stream) deliver(ctx context.Context) (end ending, over bool) {
