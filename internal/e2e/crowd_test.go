@@ -65,12 +65,15 @@ func TestCrowd_Slow(t *testing.T) { //nolint:paralleltest // see scale
 		t.Logf("%-12s %d good, %d slow: from post to frame p50 %s, p99 %s of %d frames; memory %d MiB",
 			all[i].what, good, slow, all[i].p(50), all[i].p(99), len(all[i].took), all[i].memory>>20)
 	}
-	if before, with := all[0].p(99), all[1].p(99); with > before*3/2+50*time.Millisecond { // a busy machine
+	if before, with := all[0].p(99), all[1].p(99); *full && with > before*3/2+50*time.Millisecond { // what is smaller says nothing of speed
 		t.Errorf("the good ones' p99 went from %s to %s", before, with)
 	}
 	if grown := all[1].memory - all[0].memory; grown > int64(slow)*(1<<20)+64<<20 {
 		t.Errorf("the process grew by %d MiB for %d slow subscribers", grown>>20, slow)
 	}
+	waitUntil(t, func() bool { // what was acknowledged last is in the log
+		return count(t, s.pg.pool(t, databaseName), `SELECT count(*) FROM tributary.messages`) == len(sent)
+	})
 	log := s.positions(t, "payments", "bulk")
 	again := 0
 	for _, r := range sleepers {
